@@ -1,0 +1,5 @@
+"""The unified command line: `genpulse …` and `python manager.py …`."""
+
+
+def main() -> None:
+    """Run the command line."""

@@ -1,0 +1,192 @@
+"""The interfaces that the core needs and that store, mq, storage, clients and engines implement.
+
+Each has one contract test suite under `tests/contracts`, run against every implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+from genpulse.core.models import (
+    Absent,
+    CancelOutcome,
+    Checkpoint,
+    Finished,
+    Job,
+    Json,
+    MediaInfo,
+    Prepared,
+    Recovery,
+    RemoteOutput,
+    Snapshot,
+    Unsure,
+)
+
+
+class Backend(Protocol):
+    """Runs jobs of one or more models: a remote provider, a ComfyUI fleet or a local engine (design §6).
+
+    Errors are `TaskError`s. A submit that fails in a way that leaves its outcome unknown raises
+    `SubmitUnknown`; one that surely never reached the remote raises `SubmitRejected`.
+    """
+
+    recovery: Recovery
+
+    async def prepare(self, job: Job) -> Prepared:
+        """Everything free and repeatable before the send: uploads, the choice of an instance."""
+        ...
+
+    async def submit(self, job: Job, prepared: Prepared) -> Checkpoint | Finished:
+        """Exactly one send, no retry inside."""
+        ...
+
+    def watch(self, job: Job, checkpoint: Checkpoint) -> AsyncIterator[Snapshot]:
+        """Follow the job until a snapshot with `finished` or `error`. May be called again after a crash."""
+        ...
+
+    def open(self, job: Job, checkpoint: Checkpoint | None, output: RemoteOutput) -> AsyncIterator[bytes]:
+        """The bytes of one output, in chunks. `checkpoint` is None when the submit itself answered the result."""
+        ...
+
+    async def cancel(self, job: Job, checkpoint: Checkpoint) -> CancelOutcome: ...
+
+    async def find(self, job: Job, prepared: Prepared) -> Checkpoint | Absent | Unsure:
+        """After a submit of unknown outcome: does the remote have the job?"""
+        ...
+
+    async def close(self) -> None:
+        """Release connections and child processes."""
+        ...
+
+
+class QueueUnavailable(Exception):
+    """The queue can't be reached or doesn't answer. Never fatal: hints are rebuilt (invariant 1)."""
+
+
+class Hint(Protocol):
+    """What the queue must know of a task to place its hint; `Task` and `NewTask` have it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def pool(self) -> str: ...
+    @property
+    def priority(self) -> str: ...
+
+
+class Subscription(Protocol):
+    """Messages of the channels it was opened for, oldest first; a slow reader loses the oldest ones, never blocks."""
+
+    async def get(self, timeout: float | None = None) -> Json | None:
+        """The next message, or None after `timeout` seconds."""
+        ...
+
+
+class Queue(Protocol):
+    """Hints and signals. Every method may raise `QueueUnavailable`, and none may block longer than a few seconds."""
+
+    async def ping(self) -> bool: ...
+
+    async def push_task(self, *hints: Hint) -> int:
+        """Queue hints; one that is already queued keeps its place. Returns how many are new."""
+        ...
+
+    async def pop_task(self, pool: str, timeout: float) -> str | None:
+        """The next task id of a pool, in order of priority, fairness and age; None after `timeout` seconds."""
+        ...
+
+    async def remove_task(self, pool: str, task_id: str) -> bool: ...
+
+    async def move_to_front(self, pool: str, task_id: str) -> bool: ...
+
+    async def rank(self, pool: str, task_id: str) -> int | None:
+        """0 = next of its pool; None when not queued."""
+        ...
+
+    async def missing(self, pool: str, task_ids: Sequence[str]) -> list[str]:
+        """Those of `task_ids` that have no hint, in the same order."""
+        ...
+
+    async def depth(self, pool: str) -> int: ...
+
+    async def generation(self) -> str | None:
+        """A mark that is gone when the data was wiped: None means "rebuild all hints, then `mark_generation`"."""
+        ...
+
+    async def mark_generation(self) -> None: ...
+
+    async def publish(self, task_id: str, message: Json) -> None:
+        """Tell all watchers of a task (channel `task_updates:<task_id>`); best effort."""
+        ...
+
+    async def set_progress(self, task_id: str, message: Json) -> None:
+        """Keep the newest progress (for an hour) and publish it."""
+        ...
+
+    async def get_progress(self, task_ids: Sequence[str]) -> Mapping[str, Json]:
+        """The newest progress of each task that has one."""
+        ...
+
+    async def signal(self, channel: str, message: Json) -> None:
+        """Tell all processes, e.g. `cancel` or `pools`; best effort."""
+        ...
+
+    def subscribe(self, *channels: str) -> AbstractAsyncContextManager[Subscription]:
+        """Listen to `task_updates:<id>` or signal channels. All subscriptions of a process share one connection."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Storage(Protocol):
+    """Bytes by key. Keys are ours, never a user's file name."""
+
+    async def put_file(self, key: str, path: Path, media_type: str) -> None:
+        """Store a local file durably.
+
+        Raises:
+            RequestError: `storage_full`.
+        """
+        ...
+
+    def get(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """Bytes `start`…`end` (exclusive) in chunks.
+
+        Raises:
+            FileNotFoundError: at the first chunk, when there is no such key.
+        """
+        ...
+
+    async def delete(self, *keys: str) -> None:
+        """Delete; a missing key is no error."""
+        ...
+
+    async def check(self) -> None:
+        """Write, read and delete a probe; raises what went wrong."""
+        ...
+
+    async def free_bytes(self) -> int | None:
+        """Free space where known (a local disk), else None."""
+        ...
+
+
+class Inspector(Protocol):
+    """Tells what a file is by decoding it within limits, outside the event loop."""
+
+    async def inspect(self, path: Path, *, name: str = "") -> MediaInfo:
+        """Raises:
+        TaskError: `input_unreadable` when it claims to be a media format but can't be decoded within the limits.
+        """
+        ...
+
+
+Clock = Callable[[], float]
+"""Seconds on a monotonic clock; only durations are compared."""
+
+Environment = Mapping[str, str]
+Factory = Callable[..., Any]

@@ -1,0 +1,1 @@
+"""Media files: sniff, probe, decode within limits, thumbnail."""
