@@ -2,7 +2,7 @@
 
     GenPulseError
     ├── RequestError      answered to an HTTP client as a problem document
-    │   └── InvalidRequest    … that names the fields
+    │   └── InvalidFieldError … that names the fields
     └── TaskError         ends a task, stored in its `error`
 
 Each error carries a code from `CODES`; a code that is not in the table can't be raised. The table is documented in
@@ -118,7 +118,7 @@ class RequestError(GenPulseError):
         self.status = status or self.spec.status
 
 
-class InvalidRequest(RequestError):
+class InvalidFieldError(RequestError):
     """A request with one wrong field; the shorthand for the commonest case."""
 
     def __init__(self, field: str, message: str, *, code: str = "invalid_request", status: int | None = None) -> None:

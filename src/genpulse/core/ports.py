@@ -62,7 +62,7 @@ class Backend(Protocol):
         ...
 
 
-class QueueUnavailable(Exception):
+class QueueUnavailableError(Exception):
     """The queue can't be reached or doesn't answer. Never fatal: hints are rebuilt (invariant 1)."""
 
 
@@ -88,7 +88,7 @@ class Subscription(Protocol):
 
 
 class Queue(Protocol):
-    """Hints and signals. Every method may raise `QueueUnavailable`, and none may block longer than a few seconds."""
+    """Hints and signals. Every method may raise `QueueUnavailableError`, and none may block longer than a few seconds."""
 
     async def ping(self) -> bool: ...
 
