@@ -88,7 +88,7 @@ class Subscription(Protocol):
 
 
 class Queue(Protocol):
-    """Hints and signals. Every method may raise `QueueUnavailableError`, and none may block longer than a few seconds."""
+    """Hints and signals. Every method may raise `QueueUnavailableError`; none blocks longer than a few seconds."""
 
     async def ping(self) -> bool: ...
 
