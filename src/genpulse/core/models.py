@@ -50,6 +50,10 @@ class Priority(StrEnum):
     HIGH = "high"
 
 
+PRIORITY_RANK: Mapping[str, int] = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
+"""Lower is sooner."""
+
+
 @dataclass(slots=True)
 class Task:
     """One row of the ledger. Field order equals the column order of the `tasks` table."""
@@ -68,8 +72,8 @@ class Task:
     """Accepted request fields that only some features read: cache, sandbox, callback_url, traceparent."""
     seed: int
     attempt: int
-    claims: int
-    """Crashes while alone (invariant 11), not attempts."""
+    crashes: int
+    """Worker crashes while this task was the only suspect (invariant 11)."""
     fence: int
     worker_id: str | None
     created_at: Micros
@@ -130,8 +134,6 @@ class NewTask:
     warnings: list[str] = field(default_factory=list[str])
     idempotency_key: str | None = None
     body_hash: str | None = None
-    max_queued: int = 0
-    """The tenant's limit of queued tasks, checked in the accepting transaction; 0 = none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,8 +82,8 @@ class Hint(Protocol):
 class Subscription(Protocol):
     """Messages of the channels it was opened for, oldest first; a slow reader loses the oldest ones, never blocks."""
 
-    async def get(self, timeout: float | None = None) -> Json | None:
-        """The next message, or None after `timeout` seconds."""
+    async def get(self, timeout: float | None = None) -> tuple[str, Json] | None:
+        """The next `(channel, message)`, or None after `timeout` seconds."""
         ...
 
 
@@ -120,24 +120,20 @@ class Queue(Protocol):
 
     async def mark_generation(self) -> None: ...
 
-    async def publish(self, task_id: str, message: Json) -> None:
-        """Tell all watchers of a task (channel `task_updates:<task_id>`); best effort."""
+    async def publish(self, *messages: tuple[str, Json]) -> None:
+        """Send `(channel, message)` pairs, in order, in one round trip; best effort."""
         ...
 
-    async def set_progress(self, task_id: str, message: Json) -> None:
-        """Keep the newest progress (for an hour) and publish it."""
+    async def set_progress(self, task_id: str, kept: Json, notice: Json) -> None:
+        """Keep the newest progress (for an hour) and publish `notice` on `task_updates:<task_id>`."""
         ...
 
     async def get_progress(self, task_ids: Sequence[str]) -> Mapping[str, Json]:
         """The newest progress of each task that has one."""
         ...
 
-    async def signal(self, channel: str, message: Json) -> None:
-        """Tell all processes, e.g. `cancel` or `pools`; best effort."""
-        ...
-
     def subscribe(self, *channels: str) -> AbstractAsyncContextManager[Subscription]:
-        """Listen to `task_updates:<id>` or signal channels. All subscriptions of a process share one connection."""
+        """Listen to channels. All subscriptions of a process share one connection."""
         ...
 
     async def close(self) -> None: ...

@@ -1,0 +1,127 @@
+"""The ledger port: the only truth about tasks (invariant 1). `genpulse.store` implements it on SQLite and PostgreSQL.
+
+Writes of many callers share commits. Errors: `RequestError` `unavailable` when the database can't be reached,
+`storage_full` when its disk is full; both leave the row as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from genpulse.core.models import Accepted, Event, Json, Micros, NewTask, StoredFile, Submission, Task
+from genpulse.core.states import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Outcome of a change: `done` is False when the step refused; `task` is the row afterwards, None if missing."""
+
+    done: bool
+    task: Task | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFilter:
+    """Which tasks a list shows; None = any. `before` is the `(created_at, id)` after which the page starts."""
+
+    statuses: Sequence[str] = ()
+    task_type: str | None = None
+    model: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    before: tuple[Micros, str] | None = None
+    limit: int = 20
+
+
+class Ledger(Protocol):
+    # Accept and change ------------------------------------------------------------------------------------------
+    async def accept(self, new: NewTask) -> Accepted:
+        """Commit row, first event and idempotency record.
+
+        Raises:
+            RequestError: `idempotency_key_reused` when the key was used with another body.
+        """
+        ...
+
+    async def change(self, task_id: str, step: Step) -> Changed:
+        """Run a step of the state machine on the locked row and commit what it returns."""
+        ...
+
+    async def delete(self, tenant: str, task_id: str) -> list[StoredFile]:
+        """Remove a terminal task with its events, submissions and file rows; returns the files to delete."""
+        ...
+
+    # Read -------------------------------------------------------------------------------------------------------
+    async def get(self, tenant: str, task_id: str) -> Task | None: ...
+    async def get_any(self, task_id: str) -> Task | None:
+        """A task of any tenant; for workers and the reconciler only."""
+        ...
+
+    async def list(self, tenant: str, query: TaskFilter) -> list[Task]: ...
+    async def events(self, tenant: str, task_id: str, after: int = 0) -> list[Event]: ...
+    async def position(self, task: Task, cap: int = 1000) -> int | None:
+        """1 = next of the tenant's own waiting tasks in its pool; None beyond `cap` or when not waiting."""
+        ...
+
+    async def counts(self) -> Mapping[str, int]:
+        """Tasks by non-terminal state. Slow with a large backlog: cache it."""
+        ...
+
+    async def queued_of(self, tenant: str, cap: int) -> int:
+        """How many tasks a tenant has queued, counted up to `cap`."""
+        ...
+
+    async def submission(self, task_id: str, attempt: int) -> Submission | None: ...
+
+    # Work -------------------------------------------------------------------------------------------------------
+    async def due(self, pool: str, limit: int, *, after: tuple[int, Micros, str] | None = None) -> list[Task]:
+        """Claimable tasks in order of priority and age; `after` = `(priority rank, available_at, id)` pages on."""
+        ...
+
+    async def newly_due(self, since: Micros, limit: int) -> list[Task]:
+        """Delayed tasks that became claimable after `since`."""
+        ...
+
+    async def overdue(self, limit: int) -> list[str]:
+        """Waiting tasks whose deadline has passed."""
+        ...
+
+    async def cancel_requested(self, worker_id: str) -> list[str]:
+        """Tasks of a worker whose cancel was requested."""
+        ...
+
+    # Workers ----------------------------------------------------------------------------------------------------
+    async def register_worker(self, worker_id: str, info: Json) -> None: ...
+    async def heartbeat(self, worker_id: str) -> bool:
+        """Renew the lease of all tasks of a worker; False means it has been declared dead."""
+        ...
+
+    async def retire_worker(self, worker_id: str) -> None: ...
+    async def retire_all_workers(self) -> None:
+        """Declare every worker dead; only for the holder of the data directory's lock."""
+        ...
+
+    async def workers(self) -> list[Json]: ...
+    async def orphans(self, lease: Micros, limit: int) -> list[Task]:
+        """Declare silent workers dead and return active tasks without a living owner."""
+        ...
+
+    # Files ------------------------------------------------------------------------------------------------------
+    async def add_file(self, file: StoredFile) -> None: ...
+    async def file(self, file_id: str) -> StoredFile | None:
+        """A file by id, of any tenant: the caller holds a signed URL or checks the tenant."""
+        ...
+
+    async def files_of(self, task_id: str) -> list[StoredFile]: ...
+    async def forget_files(self, file_ids: Sequence[str]) -> None:
+        """Mark files as deleted."""
+        ...
+
+    # Upkeep -----------------------------------------------------------------------------------------------------
+    async def now(self) -> Micros: ...
+    async def expired_tasks(self, finished_before: Micros, limit: int) -> list[Task]: ...
+    async def expired_uploads(self, created_before: Micros, limit: int) -> list[StoredFile]: ...
+    async def purge_idempotency(self, created_before: Micros) -> int: ...
+    async def ping(self) -> None: ...
+    async def close(self) -> None: ...

@@ -1,0 +1,111 @@
+"""What clients may submit, and how a validation failure becomes a problem that names the field and echoes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import orjson
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+
+from genpulse.core.models import Json, Priority
+from genpulse.core.registry import TASK_TYPE
+from genpulse.errors import FieldError, RequestError
+
+MAX_ERRORS = 20
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+MetadataValue = Annotated[str, StringConstraints(max_length=512)] | bool | int | float
+
+
+class TaskRequest(BaseModel):
+    """The body of `POST /task`."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        allow_inf_nan=False,
+        json_schema_extra={
+            "examples": [
+                {
+                    "task_type": "text-to-image",
+                    "params": {"prompt": "a lighthouse at dawn, oil painting", "width": 512, "height": 512, "seed": 7},
+                },
+                {"task_type": "text-to-speech", "params": {"text": "Hello from GenPulse."}, "priority": "high"},
+            ]
+        },
+    )
+
+    task_type: str = Field(pattern=TASK_TYPE.pattern, max_length=64, description="See `GET /models`.")
+    params: dict[str, Any] = Field(
+        default_factory=dict[str, Any], description="The task type's own parameters; their schema is in `GET /models`."
+    )
+    model: str | None = Field(
+        None, max_length=200, description="`provider/name`; absent: the task type's default model."
+    )
+    priority: Priority = Field(
+        Priority.NORMAL, description="`low` tasks run when nothing else waits, but never starve."
+    )
+    callback_url: str | None = Field(None, max_length=2048, pattern=r"^https?://", description="Told of the end.")
+    metadata: dict[MetadataKey, MetadataValue] = Field(
+        default_factory=dict[str, Any], max_length=50, description="Yours: kept, echoed, searchable."
+    )
+    deadline_s: float | None = Field(
+        None, gt=0, le=30 * 86_400, description="Seconds after which the task is given up, counted from its due time."
+    )
+    run_at: AwareDatetime | None = Field(None, description="RFC 3339; not before this moment, at most a year ahead.")
+    cache: bool = Field(False, description="The same model, params and seed may be answered from an earlier result.")
+    sandbox: dict[str, Any] | None = Field(None, description="Options of the sandbox provider, for tests.")
+
+    @field_validator("run_at")
+    @classmethod
+    def _within_a_year(cls, value: datetime | None) -> datetime | None:
+        if value is not None and (value - datetime.now(UTC)).days >= 366:
+            raise ValueError("must be at most a year ahead")
+        return value
+
+
+def body_hash(request: TaskRequest) -> str:
+    """Tells whether two bodies mean the same: order of keys, white space and spelled-out defaults don't matter."""
+    canonical = orjson.dumps(request.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(canonical).hexdigest()
+
+
+def validate(model: type[BaseModel], value: object, *, prefix: str = "", code: str = "invalid_request") -> Any:
+    """The validated model.
+
+    Raises:
+        RequestError: `code`, with at most `MAX_ERRORS` field errors, none of which contains the input.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise invalid(field_errors(error, prefix=prefix), code=code) from None
+
+
+def field_errors(error: ValidationError, *, prefix: str = "") -> list[FieldError]:
+    """Field errors without the input that caused them."""
+    found: list[FieldError] = []
+    for entry in error.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]:
+        path = ".".join(filter(None, [prefix, *(_safe(part) for part in entry["loc"])]))
+        found.append(FieldError(path or "body", entry["msg"].removeprefix("Value error, "), entry["type"]))
+    return found
+
+
+def invalid(errors: Iterable[FieldError], *, code: str = "invalid_request") -> RequestError:
+    """One request error for many field errors."""
+    fields = list(errors)[:MAX_ERRORS]
+    first = fields[0]
+    more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
+    return RequestError(code, f"{first.field}: {first.message}{more}", fields=fields)
+
+
+def _safe(part: object) -> str:
+    """A path element; an over-long or unprintable one (an unknown key is the client's own text) is not repeated."""
+    text = str(part)
+    return text if len(text) <= 64 and text.isprintable() else "(key)"
+
+
+def metadata_filter(values: Json) -> dict[str, str]:
+    """`metadata.<key>=value` query parameters as a filter."""
+    return {key.removeprefix("metadata."): str(value) for key, value in values.items() if key.startswith("metadata.")}
