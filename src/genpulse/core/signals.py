@@ -1,6 +1,6 @@
 """Outgoing hints and notices: best effort, in order, coalesced into few round trips, never awaited by a request.
 
-What gets lost here costs latency only: hints are rebuilt by the reconciler, watchers read the ledger again by themselves.
+What gets lost here costs latency only: the reconciler rebuilds hints, watchers read the ledger again by themselves.
 """
 
 from __future__ import annotations
