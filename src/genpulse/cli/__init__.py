@@ -1,5 +1,9 @@
-"""The unified command line: `genpulse …` and `python manager.py …`."""
+"""The unified command line: `genpulse …` and `python manager.py …` are the same program.
 
+Apart from `start-*`, `demo`, `doctor` and `settings` it is a pure HTTP client of a gateway. Results go to stdout,
+everything for human eyes to stderr.
+"""
 
-def main() -> None:
-    """Run the command line."""
+from genpulse.cli.app import main
+
+__all__ = ["main"]
