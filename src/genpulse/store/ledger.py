@@ -1,0 +1,196 @@
+"""`SqlLedger`: the ledger port on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, delete, select, text, update
+
+from genpulse.core.ledger import Changed, TaskFilter
+from genpulse.core.models import (
+    TERMINAL,
+    Accepted,
+    Event,
+    Json,
+    Micros,
+    NewTask,
+    StoredFile,
+    Submission,
+    Task,
+)
+from genpulse.core.states import Step
+from genpulse.errors import RequestError
+from genpulse.store import queries, schema, writes
+from genpulse.store.database import Database
+from genpulse.store.group_commit import GroupCommit
+
+_t, _w, _f = schema.tasks.c, schema.workers.c, schema.files.c
+
+
+class SqlLedger:
+    """Implements `core.ledger.Ledger`; accepts and changes of one process share commits."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._writes: GroupCommit[writes.Write] = GroupCommit(self._run)
+
+    async def _run(self, ops: Sequence[writes.Write]) -> Sequence[Accepted | Changed | RequestError]:
+        now = self.database.now
+        return await self.database.write(lambda conn: writes.run(conn, now(conn), ops))
+
+    # Accept and change ------------------------------------------------------------------------------------------
+
+    async def accept(self, new: NewTask) -> Accepted:
+        return await self._writes.submit(writes.Accept(new))
+
+    async def change(self, task_id: str, step: Step) -> Changed:
+        return await self._writes.submit(writes.ChangeTask(task_id, step))
+
+    async def delete(self, tenant: str, task_id: str) -> list[StoredFile]:
+        def unit(conn: Connection) -> list[StoredFile]:
+            gone = delete(schema.tasks).where(_t.id == task_id, _t.tenant == tenant, _t.state.in_(TERMINAL))
+            if conn.execute(gone).rowcount == 0:
+                return []
+            files = queries.files(conn, queries.files_of(task_id))
+            conn.execute(delete(schema.events).where(schema.events.c.task_id == task_id))
+            conn.execute(delete(schema.submissions).where(schema.submissions.c.task_id == task_id))
+            return files
+
+        return await self.database.write(unit)
+
+    # Read -------------------------------------------------------------------------------------------------------
+
+    async def get(self, tenant: str, task_id: str) -> Task | None:
+        return await self.database.read(lambda conn: queries.task(conn, task_id, tenant))
+
+    async def get_any(self, task_id: str) -> Task | None:
+        return await self.database.read(lambda conn: queries.task(conn, task_id))
+
+    async def list(self, tenant: str, query: TaskFilter) -> list[Task]:
+        return await self.database.read(lambda conn: queries.tasks(conn, queries.page(tenant, query)))
+
+    async def events(self, tenant: str, task_id: str, after: int = 0) -> list[Event]:
+        return await self.database.read(lambda conn: queries.events(conn, tenant, task_id, after))
+
+    async def position(self, task: Task, cap: int = 1000) -> int | None:
+        return await self.database.read(lambda conn: queries.position(conn, task, cap))
+
+    async def counts(self) -> Mapping[str, int]:
+        return await self.database.read(queries.counts)
+
+    async def queued_of(self, tenant: str, cap: int) -> int:
+        return await self.database.read(lambda conn: queries.queued_of(conn, tenant, cap))
+
+    async def submission(self, task_id: str, attempt: int) -> Submission | None:
+        return await self.database.read(lambda conn: queries.submission(conn, task_id, attempt))
+
+    # Work -------------------------------------------------------------------------------------------------------
+
+    async def due(self, pool: str, limit: int, *, after: tuple[int, Micros, str] | None = None) -> list[Task]:
+        now = self.database.now
+        return await self.database.read(lambda conn: queries.tasks(conn, queries.due(now(conn), pool, limit, after)))
+
+    async def newly_due(self, since: Micros, limit: int) -> list[Task]:
+        now = self.database.now
+        return await self.database.read(lambda conn: queries.tasks(conn, queries.newly_due(now(conn), since, limit)))
+
+    async def overdue(self, limit: int) -> list[str]:
+        now = self.database.now
+        return list(await self.database.read(lambda conn: queries.ids(conn, queries.overdue(now(conn), limit))))
+
+    async def cancel_requested(self, worker_id: str) -> list[str]:
+        query = select(_t.id).where(_t.worker_id == worker_id, _t.cancel_requested_at.is_not(None))
+        return list(await self.database.read(lambda conn: queries.ids(conn, query)))
+
+    # Workers ----------------------------------------------------------------------------------------------------
+
+    async def register_worker(self, worker_id: str, info: Json) -> None:
+        def unit(conn: Connection) -> None:
+            now = self.database.now(conn)
+            conn.execute(
+                schema.workers.insert(), {"id": worker_id, "info": info, "started_at": now, "heartbeat_at": now}
+            )
+
+        await self.database.write(unit)
+
+    async def heartbeat(self, worker_id: str) -> bool:
+        def unit(conn: Connection) -> bool:
+            beat = update(schema.workers).where(_w.id == worker_id).values(heartbeat_at=self.database.now(conn))
+            return conn.execute(beat).rowcount == 1
+
+        return await self.database.write(unit)
+
+    async def retire_worker(self, worker_id: str) -> None:
+        await self.database.write(lambda conn: conn.execute(delete(schema.workers).where(_w.id == worker_id)))
+
+    async def retire_all_workers(self) -> None:
+        await self.database.write(lambda conn: conn.execute(delete(schema.workers)))
+
+    async def workers(self) -> list[Json]:
+        def unit(conn: Connection) -> list[Json]:
+            rows = conn.execute(select(schema.workers).order_by(_w.started_at)).mappings()
+            return [dict(row) for row in rows]
+
+        return await self.database.read(unit)
+
+    async def orphans(self, lease: Micros, limit: int) -> list[Task]:
+        def unit(conn: Connection) -> list[Task]:
+            alive_since = self.database.now(conn) - lease
+            # Deleting the row is the death certificate: a late heartbeat finds nothing and its worker starts anew.
+            conn.execute(delete(schema.workers).where(_w.heartbeat_at <= alive_since))
+            return queries.tasks(conn, queries.orphans(alive_since, limit))
+
+        def anything(conn: Connection) -> bool:
+            alive_since = self.database.now(conn) - lease
+            silent = conn.execute(select(_w.id).where(_w.heartbeat_at <= alive_since).limit(1)).first()
+            return silent is not None or conn.execute(queries.orphans(alive_since, 1)).first() is not None
+
+        return await self.database.write(unit) if await self.database.read(anything) else []
+
+    # Files ------------------------------------------------------------------------------------------------------
+
+    async def add_file(self, file: StoredFile) -> None:
+        await self.database.write(lambda conn: conn.execute(schema.files.insert(), dataclasses.asdict(file)))
+
+    async def file(self, file_id: str) -> StoredFile | None:
+        return await self.database.read(lambda conn: queries.file(conn, file_id))
+
+    async def files_of(self, task_id: str) -> list[StoredFile]:
+        return await self.database.read(lambda conn: queries.files(conn, queries.files_of(task_id)))
+
+    async def forget_files(self, file_ids: Sequence[str]) -> None:
+        def unit(conn: Connection) -> None:
+            forgotten = update(schema.files).where(_f.id.in_(file_ids)).values(deleted_at=self.database.now(conn))
+            conn.execute(forgotten)
+
+        await self.database.write(unit)
+
+    # Upkeep -----------------------------------------------------------------------------------------------------
+
+    async def now(self) -> Micros:
+        return await self.database.read(self.database.now)
+
+    async def expired_tasks(self, finished_before: Micros, limit: int) -> list[Task]:
+        query = queries.expired_tasks(finished_before, limit)
+        return await self.database.read(lambda conn: queries.tasks(conn, query))
+
+    async def expired_uploads(self, created_before: Micros, limit: int) -> list[StoredFile]:
+        query = queries.expired_uploads(created_before, limit)
+        return await self.database.read(lambda conn: queries.files(conn, query))
+
+    async def purge_idempotency(self, created_before: Micros) -> int:
+        old = delete(schema.idempotency).where(schema.idempotency.c.created_at < created_before)
+        return await self.database.write(lambda conn: conn.execute(old).rowcount)
+
+    async def ping(self) -> None:
+        await self.database.read(_select_one)
+
+    async def close(self) -> None:
+        await self._writes.close()
+        await self.database.close()
+
+
+def _select_one(conn: Connection) -> Any:
+    return conn.execute(text("SELECT 1")).scalar_one()

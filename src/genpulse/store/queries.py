@@ -1,0 +1,147 @@
+"""Reading units of the ledger: each function runs inside `Database.read` (or `write`) and returns domain objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, exists, func, literal_column, or_, select, tuple_
+
+from genpulse.core.ledger import TaskFilter
+from genpulse.core.models import ACTIVE, PRIORITY_RANK, STATUS_OF, Event, Micros, State, StoredFile, Submission, Task
+from genpulse.store import schema
+
+_t = schema.tasks.c
+_f = schema.files.c
+# A literal, not a parameter: only then does SQLite see that the partial indexes apply.
+_is_queued = _t.state == literal_column("'queued'")
+_CLIENT_STATES: dict[str, list[str]] = {}
+for _state, _status in STATUS_OF.items():
+    _CLIENT_STATES.setdefault(_status, []).append(_state)
+
+
+def task(conn: Connection, task_id: str, tenant: str | None = None) -> Task | None:
+    query = select(schema.tasks).where(_t.id == task_id)
+    if tenant is not None:
+        query = query.where(_t.tenant == tenant)
+    row = conn.execute(query).first()
+    return None if row is None else Task(*row)
+
+
+def tasks(conn: Connection, query: Select[Any]) -> list[Task]:
+    return [Task(*row) for row in conn.execute(query)]
+
+
+def page(tenant: str, wanted: TaskFilter) -> Select[Any]:
+    """Newest first by `(created_at, id)`."""
+    query = select(schema.tasks).where(_t.tenant == tenant)
+    if wanted.statuses:
+        query = query.where(_t.state.in_([state for status in wanted.statuses for state in _CLIENT_STATES[status]]))
+    if wanted.task_type is not None:
+        query = query.where(_t.task_type == wanted.task_type)
+    if wanted.model is not None:
+        query = query.where(_t.model == wanted.model)
+    for key, value in wanted.metadata.items():
+        query = query.where(_t.metadata[key].as_string() == value)
+    if wanted.before is not None:
+        query = query.where(tuple_(_t.created_at, _t.id) < wanted.before)
+    return query.order_by(_t.created_at.desc(), _t.id.desc()).limit(wanted.limit)
+
+
+def events(conn: Connection, tenant: str, task_id: str, after: int) -> list[Event]:
+    e = schema.events.c
+    owned = exists().where(_t.id == task_id, _t.tenant == tenant)
+    query = select(e.seq, e.type, e.at, e.data).where(e.task_id == task_id, e.seq > after, owned).order_by(e.seq)
+    return [Event(*row) for row in conn.execute(query)]
+
+
+def position(conn: Connection, task: Task, cap: int) -> int | None:
+    """Own waiting tasks that come before it, plus one. Bounded, since it stands in the path of a GET."""
+    rank = PRIORITY_RANK[task.priority]
+    sooner = or_(
+        _t.priority < rank, and_(_t.priority == rank, tuple_(_t.available_at, _t.id) < (task.available_at, task.id))
+    )
+    ahead = (
+        select(_t.id).where(_is_queued, _t.tenant == task.tenant, _t.pool == task.pool, sooner).limit(cap).subquery()
+    )
+    count = conn.execute(select(func.count()).select_from(ahead)).scalar_one()
+    return None if count >= cap else count + 1
+
+
+def counts(conn: Connection) -> dict[str, int]:
+    """Tasks by non-terminal state, through the partial indexes."""
+    queued = conn.execute(select(func.count()).select_from(schema.tasks).where(_is_queued)).scalar_one()
+    active = conn.execute(
+        select(_t.state, func.count()).where(_t.worker_id.is_not(None), _t.state.in_(ACTIVE)).group_by(_t.state)
+    )
+    return {State.QUEUED: queued, **{row[0]: row[1] for row in active}}
+
+
+def queued_of(conn: Connection, tenant: str, cap: int) -> int:
+    found = select(_t.id).where(_is_queued, _t.tenant == tenant).limit(cap).subquery()
+    return conn.execute(select(func.count()).select_from(found)).scalar_one()
+
+
+def due(now: Micros, pool: str, limit: int, after: tuple[int, Micros, str] | None) -> Select[Any]:
+    query = select(schema.tasks).where(_is_queued, _t.pool == pool, _t.available_at <= now)
+    if after is not None:
+        query = query.where(tuple_(_t.priority, _t.available_at, _t.id) > after)
+    return query.order_by(_t.priority, _t.available_at, _t.id).limit(limit)
+
+
+def newly_due(now: Micros, since: Micros, limit: int) -> Select[Any]:
+    delayed = and_(_is_queued, _t.available_at > _t.created_at)
+    return (
+        select(schema.tasks)
+        .where(delayed, _t.available_at > since, _t.available_at <= now)
+        .order_by(_t.available_at)
+        .limit(limit)
+    )
+
+
+def overdue(now: Micros, limit: int) -> Select[Any]:
+    passed = and_(_t.deadline_at.is_not(None), _t.finished_at.is_(None), _t.deadline_at <= now)
+    return select(_t.id).where(passed, _is_queued).limit(limit)
+
+
+def orphans(alive_since: Micros, limit: int) -> Select[Any]:
+    w = schema.workers.c
+    alive = select(w.id).where(w.heartbeat_at > alive_since)
+    return select(schema.tasks).where(_t.worker_id.is_not(None), _t.worker_id.not_in(alive)).limit(limit)
+
+
+def submission(conn: Connection, task_id: str, attempt: int) -> Submission | None:
+    s = schema.submissions.c
+    row = conn.execute(select(schema.submissions).where(s.task_id == task_id, s.attempt == attempt)).first()
+    return None if row is None else Submission(*row)
+
+
+def file(conn: Connection, file_id: str) -> StoredFile | None:
+    row = conn.execute(select(schema.files).where(_f.id == file_id)).first()
+    return None if row is None else StoredFile(*row)
+
+
+def files(conn: Connection, query: Select[Any]) -> list[StoredFile]:
+    return [StoredFile(*row) for row in conn.execute(query)]
+
+
+def files_of(task_id: str) -> Select[Any]:
+    return select(schema.files).where(_f.task_id == task_id, _f.deleted_at.is_(None)).order_by(_f.created_at, _f.id)
+
+
+def expired_tasks(finished_before: Micros, limit: int) -> Select[Any]:
+    return (
+        select(schema.tasks)
+        .where(_t.finished_at.is_not(None), _t.finished_at < finished_before)
+        .order_by(_t.finished_at)
+        .limit(limit)
+    )
+
+
+def expired_uploads(created_before: Micros, limit: int) -> Select[Any]:
+    old = and_(_f.task_id.is_(None), _f.deleted_at.is_(None), _f.created_at < created_before)
+    return select(schema.files).where(old).order_by(_f.created_at).limit(limit)
+
+
+def ids(conn: Connection, query: Select[Any]) -> Sequence[str]:
+    return conn.execute(query).scalars().all()
