@@ -29,11 +29,13 @@ from genpulse.core.models import (
 class Backend(Protocol):
     """Runs jobs of one or more models: a remote provider, a ComfyUI fleet or a local engine (design §6).
 
-    Errors are `TaskError`s. A submit that fails in a way that leaves its outcome unknown raises
-    `SubmitUnknown`; one that surely never reached the remote raises `SubmitRejected`.
+    A `TaskError` is a definite answer: from `submit` it means that surely nothing was started. Any other exception
+    from `submit` means that the outcome is unknown.
     """
 
     recovery: Recovery
+    paid: bool
+    """A job may cost money: one that was started and failed is not repeated automatically."""
 
     async def prepare(self, job: Job) -> Prepared:
         """Everything free and repeatable before the send: uploads, the choice of an instance."""
@@ -97,7 +99,10 @@ class Queue(Protocol):
         ...
 
     async def pop_task(self, pool: str, timeout: float) -> str | None:
-        """The next task id of a pool, in order of priority, fairness and age; None after `timeout` seconds."""
+        """The next task id of a pool, in order of priority, fairness and age; None after `timeout` seconds.
+
+        Cancelling the call loses no hint.
+        """
         ...
 
     async def remove_task(self, pool: str, task_id: str) -> bool: ...

@@ -264,9 +264,9 @@ def fail(fence: int, error: Json, submission: Submission | None = None) -> Step:
     return _owned(fence, change)
 
 
-def cancelled(fence: int) -> Step:
+def cancelled(fence: int, *, money_at_risk: bool = False) -> Step:
     """The worker has really stopped the work."""
-    error = TaskError("canceled", "Canceled while running.").as_dict()
+    error = TaskError("canceled", "Canceled while running.", money_at_risk=money_at_risk).as_dict()
     return _owned(fence, lambda task, now: _end(task, State.CANCELLED, now, error=error))
 
 

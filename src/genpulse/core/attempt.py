@@ -1,0 +1,314 @@
+"""One attempt at one claimed task: starts the work, stops it when asked, stores its outputs, writes its end.
+
+Every write is guarded by the fence: when one is refused, the task has another owner and the attempt stops without
+touching anything. It never raises; what it can't finish is rescued when the worker's lease ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import shutil
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from genpulse.core import states
+from genpulse.core.execution import CancelRequestedError, Execution, OwnershipLostError
+from genpulse.core.files import FileService
+from genpulse.core.handler_run import HandlerRun
+from genpulse.core.ids import attempt_token
+from genpulse.core.ledger import Ledger
+from genpulse.core.models import SECOND, Finished, Job, Json, Snapshot, State, StoredFile, Task
+from genpulse.core.ports import Backend
+from genpulse.core.progress import ProgressReporter
+from genpulse.core.registry import Handler, Model, Registry
+from genpulse.core.requests import validate
+from genpulse.core.signals import Signals
+from genpulse.core.states import Step
+from genpulse.core.view import output_of
+from genpulse.errors import RequestError, TaskError
+
+_log = logging.getLogger(__name__)
+
+_INGEST_TRIES = 4
+_MAX_BACKOFF_S = 30.0
+
+
+class Stop(StrEnum):
+    """Why an attempt is stopped from outside."""
+
+    CANCEL = "cancel"
+    DRAIN = "drain"
+    LOST = "lost"
+    TIMEOUT = "timeout"
+    DEADLINE = "deadline"
+
+
+class Backends:
+    """The backends of this process, made when first needed and closed together."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Backend] = {}
+
+    def of(self, model: Model) -> Backend | None:
+        """The model's backend; None when its handler runs the work itself."""
+        if model.backend is None:
+            return None
+        if model.id not in self._made:
+            self._made[model.id] = model.backend()
+        return self._made[model.id]
+
+    async def close(self) -> None:
+        """Release connections and child processes."""
+        for backend in self._made.values():
+            await backend.close()
+        self._made.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the attempts of a worker share."""
+
+    ledger: Ledger
+    registry: Registry
+    files: FileService
+    signals: Signals
+    progress: ProgressReporter
+    backends: Backends
+    work_root: Path
+    task_timeout_s: float
+    max_attempts: int
+    retry_backoff_s: float
+
+
+class Attempt:
+    """Runs one claimed task; `stop` may be called at any time."""
+
+    def __init__(self, task: Task, tools: Tools) -> None:
+        self.task = task
+        self.fence = task.fence
+        self._tools = tools
+        self._reason: Stop | None = None
+        self._stopping = asyncio.Event()
+        self._execution: Execution | None = None
+        self._storing = False
+        self._work_dir = tools.work_root / f"{task.id}-{task.fence}"
+
+    def stop(self, reason: Stop) -> None:
+        """Ask the attempt to end. Losing the task overrides every other reason."""
+        if self._reason is None or reason == Stop.LOST:
+            self._reason = reason
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Bring the task to a terminal state, back into the queue, or to another owner."""
+        try:
+            self._work_dir.mkdir(parents=True, exist_ok=True)
+            await self._supervise()
+        except OwnershipLostError:
+            _log.info("task %s has another owner or has ended; attempt stopped", self.task.id)
+        except Exception:  # noqa: BLE001 - one broken attempt must not end the worker
+            _log.exception("task %s: attempt broke; it is rescued when this worker's lease ends", self.task.id)
+        finally:
+            self._tools.progress.forget(self.task.id)
+            await asyncio.to_thread(shutil.rmtree, self._work_dir, ignore_errors=True)
+
+    # Start and stop ---------------------------------------------------------------------------------------------
+
+    async def _supervise(self) -> None:
+        limit_s, reason = self._limit()
+        work = asyncio.create_task(self._work(), name=f"work {self.task.id}")
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({work, stopping}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+        if not work.done():
+            self.stop(self._reason or reason)
+            await self._until_interruptible(work)
+        if work.done():
+            await self._conclude(work)
+            return
+        work.cancel()
+        await asyncio.wait({work})
+        await self._interrupted()
+
+    def _limit(self) -> tuple[float, Stop]:
+        """Seconds this attempt may take, and what it is called when they are over."""
+        limit_s = self._tools.task_timeout_s
+        if self.task.deadline_at is None or self.task.started_at is None:
+            return limit_s, Stop.TIMEOUT
+        # Both times are the database's (invariant 10): only their difference is used.
+        until_deadline_s = max(0.0, (self.task.deadline_at - self.task.started_at) / SECOND)
+        return (until_deadline_s, Stop.DEADLINE) if until_deadline_s < limit_s else (limit_s, Stop.TIMEOUT)
+
+    async def _until_interruptible(self, work: asyncio.Task[None]) -> None:
+        """A send in flight must be answered first; a result that is being stored wins over every reason to stop."""
+        if self._reason == Stop.LOST:
+            return
+        if self._storing:
+            await asyncio.wait({work})
+        elif self._execution is not None:
+            steady = asyncio.create_task(self._execution.steady.wait())
+            await asyncio.wait({work, steady}, return_when=asyncio.FIRST_COMPLETED)
+            steady.cancel()
+
+    async def _interrupted(self) -> None:
+        """The work was interrupted: stop the job where that is wanted, and say what became of the task."""
+        execution = self._execution
+        leave_running = self._reason in {Stop.DRAIN, Stop.LOST} and execution is not None and execution.submission
+        outcome = await execution.cancel() if execution is not None and not leave_running else None
+        at_risk = execution is not None and execution.money_at_risk and outcome != "stopped"
+        match self._reason:
+            case Stop.LOST:
+                pass
+            case Stop.DRAIN:
+                self._tools.signals.hint(await self.commit(states.hand_back(self.fence)))
+            case Stop.CANCEL if outcome == "too_late" and at_risk:
+                await self._conclude(asyncio.create_task(self._work()))  # it is finished and paid for: fetch it
+            case Stop.CANCEL:
+                await self.commit(states.cancelled(self.fence, money_at_risk=at_risk))
+            case Stop.DEADLINE:
+                message = "The deadline passed while the task was running."
+                await self._fail(TaskError("deadline_exceeded", message, money_at_risk=at_risk))
+            case _:
+                message = f"The task ran longer than its limit of {self._tools.task_timeout_s:g} s."
+                await self._fail(TaskError("timeout", message, money_at_risk=at_risk))
+
+    async def _conclude(self, work: asyncio.Task[None]) -> None:
+        try:
+            await work
+        except TaskError as error:
+            await self._fail(error)
+        except CancelRequestedError:
+            await self.commit(states.cancelled(self.fence))
+        except OwnershipLostError:
+            raise
+        except Exception:  # noqa: BLE001 - a handler's bug ends its task, not the worker
+            _log.exception("task %s failed unexpectedly", self.task.id)
+            at_risk = self._execution is not None and self._execution.money_at_risk
+            message = "An unexpected error; the server's log has it under this task's id."
+            await self._fail(TaskError("internal", message, money_at_risk=at_risk))
+
+    async def _fail(self, error: TaskError) -> None:
+        """End the attempt: again later where the error is worth it and costs nothing twice, else for good."""
+        submission = self._execution.submission if self._execution is not None else None
+        may_repeat = self._execution is None or self._execution.may_repeat
+        if error.retryable and may_repeat and self.task.attempt < self._tools.max_attempts:
+            jitter = random.uniform(0.5, 1.5)  # noqa: S311 - spreads retries, guards nothing
+            backoff_s = self._tools.retry_backoff_s * 2 ** (self.task.attempt - 1) * jitter
+            delay_s = max(backoff_s, error.retry_after_s or 0.0)
+            await self.log_line(f"Attempt {self.task.attempt} failed: {error.message}")
+            await self.commit(states.retry_later(self.fence, int(delay_s * SECOND), submission))
+            return
+        await self.commit(states.fail(self.fence, error.as_dict(), submission))
+
+    # What the execution and the handler may do -------------------------------------------------------------------
+
+    async def commit(self, step: Step) -> Task:
+        """A guarded write, repeated while the database is out of reach: a result in hand must not be dropped.
+
+        Raises:
+            OwnershipLostError: the step was refused.
+        """
+        backoff_s = 0.2
+        while True:
+            try:
+                changed = await self._tools.ledger.change(self.task.id, step)
+            except RequestError as error:
+                if self._reason == Stop.LOST:
+                    raise OwnershipLostError from error
+                await asyncio.sleep(backoff_s)
+                backoff_s = min(backoff_s * 2, _MAX_BACKOFF_S)
+                continue
+            if not changed.done or changed.task is None:
+                raise OwnershipLostError
+            moved = changed.task.last_seq != self.task.last_seq
+            self.task = changed.task
+            if moved:
+                self._tools.signals.changed(changed.task)
+            return changed.task
+
+    def report(self, snapshot: Snapshot) -> None:
+        """Pass progress on."""
+        self._tools.progress.report(self.task, snapshot)
+
+    async def log_line(self, line: str) -> None:
+        """Add a line to the task's durable log."""
+        await self.commit(states.log(self.fence, line))
+
+    # The work ---------------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        handler, job, backend = self._resolve()
+        if backend is None:
+            finished, files = await HandlerRun(job, self.task, self._tools.files, self.report, self.log_line).execute(
+                handler
+            )
+        else:
+            self._execution = self._execution or Execution(backend, job, self, self._tools.ledger)
+            finished = await self._execution.run()
+            self._storing = True
+            files = await self._ingest(self._execution, job, finished)
+        result: Json = {
+            "outputs": [output_of(file) for file in files],
+            "text": finished.text,
+            "data": finished.data,
+            "seed": self.task.seed,
+        }
+        await self.commit(
+            states.succeed(self.fence, result, warnings=finished.warnings, cost=finished.cost, files=files)
+        )
+
+    def _resolve(self) -> tuple[Handler, Job, Backend | None]:
+        registry, task = self._tools.registry, self.task
+        model, handler = registry.model(task.model), registry.handler(task.task_type)
+        if model is None or handler is None:
+            raise TaskError("internal", f"This worker doesn't serve {task.task_type} on {task.model}.")
+        schema = registry.params_of(task.task_type, model)
+        params = task.params
+        if schema is not None:
+            try:
+                params = validate(schema, params, prefix="params", code="invalid_params")
+            except RequestError as error:  # it was accepted by a version with another schema
+                raise TaskError("provider_rejected", error.message) from None
+        job = Job(
+            task_id=task.id,
+            tenant=task.tenant,
+            task_type=task.task_type,
+            model=task.model,
+            attempt=task.attempt,
+            seed=task.seed,
+            params=params,
+            token=attempt_token(task.id, task.attempt),
+            work_dir=self._work_dir,
+        )
+        return handler, job, self._tools.backends.of(model)
+
+    async def _ingest(self, execution: Execution, job: Job, finished: Finished) -> list[StoredFile]:
+        """Copy all outputs into storage; free to repeat, so it is tried again before the task is failed."""
+        if finished.outputs and self.task.state != State.INGESTING:
+            await self.commit(states.ingest(self.fence, execution.submission))
+        for attempt in range(1, _INGEST_TRIES):
+            try:
+                return await self._copy_all(execution, job, finished)
+            except (TaskError, RequestError, OSError):
+                _log.warning("task %s: storing its outputs failed, trying again", self.task.id, exc_info=True)
+                await asyncio.sleep(2.0 ** (attempt - 1))
+        try:
+            return await self._copy_all(execution, job, finished)
+        except (TaskError, RequestError, OSError) as error:
+            detail = getattr(error, "message", "a file could not be copied")
+            raise TaskError("ingest_failed", f"The outputs could not be stored: {detail}") from error
+
+    async def _copy_all(self, execution: Execution, job: Job, finished: Finished) -> list[StoredFile]:
+        files: list[StoredFile] = []
+        for index, output in enumerate(finished.outputs):
+            path = self._work_dir / f"output-{index}"
+            with path.open("wb") as copy:
+                async for chunk in execution.backend.open(job, execution.checkpoint, output):
+                    await asyncio.to_thread(copy.write, chunk)
+            files.append(await self._tools.files.store(self.task.tenant, self.task.id, path, output.name))
+        return files

@@ -1,0 +1,108 @@
+"""Runs a handler's own `execute`, in either of its two shapes, and gives it its `Context`."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, cast
+
+from genpulse.core.files import FileService
+from genpulse.core.models import Finished, Job, Json, Snapshot, StoredFile, Task
+from genpulse.core.registry import Handler
+from genpulse.core.view import output_of
+from genpulse.errors import GenPulseError, TaskError
+
+
+class HandlerContext:
+    """Implements `core.context.Context`."""
+
+    def __init__(self, run: HandlerRun, work_dir: Path) -> None:
+        self._run = run
+        self.work_dir = work_dir
+
+    async def progress(self, percent: float, stage: str | None = None) -> None:
+        self._run.report(Snapshot(progress=percent, stage=stage))
+
+    async def log(self, message: str) -> None:
+        await self._run.log(message[:2000])
+
+    def warn(self, message: str) -> None:
+        self._run.warnings.append(message[:500])
+
+    async def save(self, content: bytes | Path, name: str) -> dict[str, Any]:
+        return output_of(await self._run.store(content, name))
+
+    async def read(self, reference: Any) -> Path:
+        return await self._run.files.read(self._run.task.tenant, reference, self.work_dir)
+
+
+class HandlerRun:
+    """One call of `execute`."""
+
+    def __init__(
+        self,
+        job: Job,
+        task: Task,
+        files: FileService,
+        report: Callable[[Snapshot], None],
+        log: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self.task = task
+        self.files = files
+        self.report = report
+        self.log = log
+        self.warnings: list[str] = []
+        self._job = job
+        self._stored: list[StoredFile] = []
+
+    async def execute(self, handler: Handler) -> tuple[Finished, list[StoredFile]]:
+        """What the handler answered, and the files it saved.
+
+        Raises:
+            TaskError: from the handler, or `internal` when it returned something else than a dict.
+        """
+        arguments = self._typed() if handler.Params is not None else self._plain(handler)
+        execute: Any = getattr(handler, "execute")  # noqa: B009 - not part of the Handler protocol: models may run instead
+        if inspect.iscoroutinefunction(execute):
+            answer = await execute(*arguments)
+        else:  # blocking code never runs on the loop
+            answer = await asyncio.to_thread(execute, *arguments)
+        if answer is not None and not isinstance(answer, dict):
+            raise TaskError("internal", f"The handler of {self.task.task_type} must return a dict or None.")
+        return Finished(data=cast("Json | None", answer), warnings=tuple(self.warnings)), self._stored
+
+    def _typed(self) -> tuple[Any, ...]:
+        return self._job, HandlerContext(self, self._job.work_dir)
+
+    def _plain(self, handler: Handler) -> tuple[Any, ...]:
+        """The scaffold's shape: a dict, and where asked for a context with `update_status`."""
+        task: Json = {
+            "task_id": self.task.id,
+            "task_type": self.task.task_type,
+            "model": self.task.model,
+            "params": dict(self.task.params),
+            "priority": self.task.priority,
+            "metadata": dict(self.task.metadata),
+            "seed": self.task.seed,
+        }
+        wanted = inspect.signature(getattr(handler, "execute")).parameters  # noqa: B009 - see above
+        return (task,) if len(wanted) < 2 else (task, {"task_id": self.task.id, "update_status": self._update_status})
+
+    async def _update_status(self, status: str, progress: float | None = None, **details: Any) -> None:
+        del status, details  # the state is ours to decide; a scaffold handler's progress is welcome
+        if progress is not None:
+            self.report(Snapshot(progress=float(progress)))
+
+    async def store(self, content: bytes | Path, name: str) -> StoredFile:
+        """Store an output of the task."""
+        path = content if isinstance(content, Path) else self._job.work_dir / f"saved-{len(self._stored)}"
+        if isinstance(content, bytes):
+            await asyncio.to_thread(path.write_bytes, content)
+        try:
+            file = await self.files.store(self.task.tenant, self.task.id, path, name)
+        except GenPulseError as error:
+            raise TaskError("ingest_failed", error.message) from error
+        self._stored.append(file)
+        return file

@@ -1,0 +1,174 @@
+"""The reconciler: makes the queue agree with the ledger, and moves on what nobody else will.
+
+Every step is idempotent and guarded by the state machine, so it may run in any number of processes. What it repairs:
+tasks of dead workers, hints that were lost or wiped, delayed tasks that became due, passed deadlines, old data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+from genpulse.core import states
+from genpulse.core.files import FileService
+from genpulse.core.ledger import Ledger
+from genpulse.core.models import PRIORITY_RANK, SECOND, Micros, Task
+from genpulse.core.ports import Queue, QueueUnavailableError
+from genpulse.core.signals import Signals
+from genpulse.errors import RequestError
+
+_log = logging.getLogger(__name__)
+
+_PAGE = 500
+_IDEMPOTENCY_DAYS = 7
+_DAY: Micros = 86_400 * SECOND
+MAX_CRASHES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds between two runs of each chore."""
+
+    due_s: float = 1.0
+    rescue_s: float = 2.0
+    hints_s: float = 2.0
+    retention_s: float = 300.0
+
+
+class Reconciler:
+    """Runs its chores side by side until cancelled."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        queue: Queue,
+        signals: Signals,
+        files: FileService,
+        *,
+        pools: Iterable[str],
+        lease_s: float,
+        retention_days: float,
+        pace: Pace | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._queue = queue
+        self._signals = signals
+        self._files = files
+        self._pools = tuple(pools)
+        self._lease: Micros = int(lease_s * SECOND)
+        self._retention_days = retention_days
+        self._pace = pace or Pace()
+        self._due_since: Micros | None = None
+        self._cursors: dict[str, tuple[int, Micros, str] | None] = {}
+
+    async def run(self) -> None:
+        """Repair until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._every(self._pace.rescue_s, self.rescue))
+            group.create_task(self._every(self._pace.due_s, self.wake_due))
+            group.create_task(self._every(self._pace.hints_s, self.mend_hints))
+            group.create_task(self._every(self._pace.retention_s, self.forget_old))
+
+    async def _every(self, seconds: float, chore: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            try:
+                await chore()
+            except (RequestError, QueueUnavailableError) as error:
+                _log.debug("%s put off: %s", chore.__name__, error)
+            except Exception:  # noqa: BLE001 - the other chores, and this one's next turn, must go on
+                _log.exception("%s failed", chore.__name__)
+            await asyncio.sleep(seconds * random.uniform(0.9, 1.1))  # noqa: S311 - keeps processes from marching in step
+
+    # Dead workers -----------------------------------------------------------------------------------------------
+
+    async def rescue(self) -> int:
+        """Requeue the tasks of workers that stopped beating; returns how many."""
+        orphans = await self._ledger.orphans(self._lease, _PAGE)
+        changes = [
+            self._ledger.change(task.id, states.rescue(task.worker_id or "", MAX_CRASHES, suspect=False))
+            for task in orphans
+        ]
+        rescued = [changed.task for changed in await asyncio.gather(*changes) if changed.done and changed.task]
+        for task in rescued:
+            _log.warning("task %s rescued from a dead worker", task.id)
+            self._signals.changed(task)
+            self._signals.hint(task)
+        return len(rescued)
+
+    # Time -------------------------------------------------------------------------------------------------------
+
+    async def wake_due(self) -> None:
+        """Hint delayed tasks that became due, and fail waiting ones whose deadline has passed."""
+        now = await self._ledger.now()
+        since = self._due_since if self._due_since is not None else now - self._lease
+        due = await self._ledger.newly_due(since, _PAGE)
+        for task in due:
+            self._signals.hint(task)
+        # A full page: go on behind it next time; `mend_hints` finds what shares its last microsecond.
+        self._due_since = due[-1].available_at if len(due) == _PAGE else now - SECOND
+        for task_id in await self._ledger.overdue(_PAGE):
+            changed = await self._ledger.change(task_id, states.expire)
+            if changed.done and changed.task is not None:
+                self._signals.changed(changed.task)
+                await self._queue.remove_task(changed.task.pool, task_id)
+
+    # Hints ------------------------------------------------------------------------------------------------------
+
+    async def mend_hints(self) -> None:
+        """Rebuild all hints after a wipe; else check the head of each queue and a rolling window behind it."""
+        if await self._queue.generation() is None:
+            count = 0
+            for pool in self._pools:
+                count += await self._rebuild(pool)
+            await self._queue.mark_generation()
+            _log.info("the queue was empty: %d hints rebuilt from the ledger", count)
+            return
+        for pool in self._pools:
+            head = await self._ledger.due(pool, _PAGE)
+            await self._push_missing(pool, head)
+            if len(head) == _PAGE:
+                after = self._cursors.get(pool) or _place(head[-1])
+                window = await self._ledger.due(pool, _PAGE, after=after)
+                await self._push_missing(pool, window)
+                self._cursors[pool] = _place(window[-1]) if len(window) == _PAGE else None
+
+    async def _rebuild(self, pool: str) -> int:
+        """In order of priority and age, so that the first pages are what runs next; fairness re-emerges from it."""
+        count, after = 0, None
+        while page := await self._ledger.due(pool, _PAGE, after=after):
+            count += await self._queue.push_task(*page)
+            after = _place(page[-1])
+            if len(page) < _PAGE:
+                break
+        return count
+
+    async def _push_missing(self, pool: str, tasks: list[Task]) -> None:
+        if not tasks:
+            return
+        missing = set(await self._queue.missing(pool, [task.id for task in tasks]))
+        if missing:
+            # Some were popped a moment ago and are being claimed: a repeated hint of theirs is refused by the claim.
+            await self._queue.push_task(*(task for task in tasks if task.id in missing))
+
+    # Old data ---------------------------------------------------------------------------------------------------
+
+    async def forget_old(self) -> None:
+        """Remove finished tasks and uploads beyond the retention time, and old idempotency keys."""
+        now = await self._ledger.now()
+        await self._ledger.purge_idempotency(now - _IDEMPOTENCY_DAYS * _DAY)
+        if not self._retention_days:
+            return
+        before = now - int(self._retention_days * _DAY)
+        while tasks := await self._ledger.expired_tasks(before, _PAGE):
+            for task in tasks:
+                await self._files.delete(*await self._ledger.files_of(task.id))
+                await self._ledger.delete(task.tenant, task.id)
+        while uploads := await self._ledger.expired_uploads(before, _PAGE):
+            await self._files.delete(*uploads)
+
+
+def _place(task: Task) -> tuple[int, Micros, str]:
+    return PRIORITY_RANK[task.priority], task.available_at, task.id

@@ -1,0 +1,230 @@
+"""The worker: claims due tasks of its pools and runs them as coroutines, as many at once as each pool has slots.
+
+It holds its tasks by one heartbeat row (invariant 3). When that row is gone, it has been declared dead: it drops all
+tasks, untouched, and starts anew under another id. On `stop` it lets running tasks finish for a while, then hands the
+rest back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from genpulse.core import states
+from genpulse.core.attempt import Attempt, Stop, Tools
+from genpulse.core.ids import new_id
+from genpulse.core.models import Task
+from genpulse.core.ports import Queue, QueueUnavailableError
+from genpulse.core.signals import CANCEL_CHANNEL
+from genpulse.errors import RequestError
+
+_log = logging.getLogger(__name__)
+
+_POP_S = 5.0
+_LEDGER_POLL_S = 1.0
+"""How often a worker looks for due tasks in the ledger while the queue is out of reach (invariant 1)."""
+_CANCEL_POLL_S = 1.0
+_HAND_BACK_S = 5.0
+
+
+class Worker:
+    """Runs the tasks of some pools until `stop`."""
+
+    def __init__(self, tools: Tools, queue: Queue, *, pools: Mapping[str, int], lease_s: float, drain_s: float) -> None:
+        self.id = new_id()
+        self._tools = tools
+        self._ledger = tools.ledger
+        self._queue = queue
+        self._pools = {name: slots for name, slots in pools.items() if slots > 0}
+        self._lease_s = lease_s
+        self._drain_s = drain_s
+        self._attempts: dict[str, Attempt] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+        self._beat_at = time.monotonic()
+        self.ready = asyncio.Event()
+        """Set once the worker is registered and takes tasks."""
+
+    def stop(self, *, drain_s: float | None = None) -> None:
+        """Take no new tasks; let the running ones finish for a while, then hand them back."""
+        if drain_s is not None:
+            self._drain_s = min(self._drain_s, drain_s)
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Work until `stop`; returns when every task is finished or handed back."""
+        await self._register()
+        async with self._loops():
+            self.ready.set()
+            await self._stopping.wait()
+        async with self._background(self._beat()):
+            await self._drain()
+        try:
+            await self._ledger.retire_worker(self.id)
+        except RequestError:
+            _log.warning("the ledger can't be reached; this worker's lease will run out")
+        await self._tools.backends.close()
+
+    @asynccontextmanager
+    async def _loops(self) -> AsyncIterator[None]:
+        poppers = [self._pop(pool, slots) for pool, slots in self._pools.items()]
+        async with self._background(self._beat(), self._hear_cancels(), self._poll_cancels(), *poppers):
+            yield
+
+    @asynccontextmanager
+    async def _background(self, *coroutines: object) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]  # type: ignore[arg-type] # coroutines
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    # Lease ------------------------------------------------------------------------------------------------------
+
+    async def _register(self) -> None:
+        info = {"host": platform.node(), "pid": os.getpid(), "pools": self._pools}
+        while True:
+            try:
+                self._beat_at = time.monotonic()
+                await self._ledger.register_worker(self.id, info)
+            except RequestError as error:
+                _log.warning("worker can't register yet: %s", error.message)
+                await asyncio.sleep(_LEDGER_POLL_S)
+            else:
+                return
+
+    async def _beat(self) -> None:
+        """Renew the lease; drop everything when it is lost, or may be."""
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            asked_at = time.monotonic()  # before the write: the lease runs from then at the latest
+            try:
+                alive = await self._ledger.heartbeat(self.id)
+            except RequestError as error:
+                _log.warning("heartbeat failed: %s", error.message)
+                if time.monotonic() - self._beat_at > self._lease_s * 0.9:
+                    self._drop_all()
+                continue
+            if alive:
+                self._beat_at = asked_at
+                continue
+            _log.error("this worker was declared dead; it drops its tasks and starts anew")
+            self._drop_all()
+            self.id = new_id()
+            await self._register()
+
+    def _drop_all(self) -> None:
+        for attempt in self._attempts.values():
+            attempt.stop(Stop.LOST)
+
+    # Take tasks -------------------------------------------------------------------------------------------------
+
+    async def _pop(self, pool: str, slots: int) -> None:
+        free = asyncio.Semaphore(slots)
+        while True:
+            await free.acquire()
+            try:
+                task_ids = await self._next(pool)
+            except asyncio.CancelledError:
+                free.release()
+                raise
+            if not task_ids:
+                free.release()
+                continue
+            self._start(pool, task_ids, free)
+
+    async def _next(self, pool: str) -> list[str]:
+        """Candidates for one slot, best first."""
+        try:
+            task_id = await self._queue.pop_task(pool, _POP_S)
+        except QueueUnavailableError:
+            await asyncio.sleep(_LEDGER_POLL_S)
+            try:
+                return [task.id for task in await self._ledger.due(pool, 20)]
+            except RequestError:
+                return []
+        return [task_id] if task_id is not None else []
+
+    def _start(self, pool: str, task_ids: list[str], free: asyncio.Semaphore) -> None:
+        running = asyncio.create_task(self._claim_and_run(task_ids), name=f"slot of {pool}")
+        self._running.add(running)
+
+        def ended(done: asyncio.Task[None]) -> None:
+            self._running.discard(done)
+            free.release()
+            if not done.cancelled() and done.exception() is not None:
+                _log.error("a slot of %s broke", pool, exc_info=done.exception())
+
+        running.add_done_callback(ended)
+
+    async def _claim_and_run(self, task_ids: list[str]) -> None:
+        for task_id in task_ids:
+            task = await self._claim(task_id)
+            if task is None:
+                continue
+            attempt = Attempt(task, self._tools)
+            self._attempts[task.id] = attempt
+            try:
+                await attempt.run()
+            finally:
+                del self._attempts[task.id]
+            return
+
+    async def _claim(self, task_id: str) -> Task | None:
+        """The claimed task; None when it isn't due any more: hints may be stale, repeated or forged."""
+        try:
+            changed = await self._ledger.change(task_id, states.claim(self.id))
+        except RequestError as error:
+            _log.warning("claim failed: %s", error.message)
+            return None
+        if not changed.done or changed.task is None:
+            return None
+        self._tools.signals.changed(changed.task)
+        return None if changed.task.terminal else changed.task
+
+    # Cancel -----------------------------------------------------------------------------------------------------
+
+    async def _hear_cancels(self) -> None:
+        async with self._queue.subscribe(CANCEL_CHANNEL) as subscription:
+            while True:
+                message = await subscription.get()
+                if message is not None:
+                    self._cancel(str(message[1].get("task_id")))
+
+    async def _poll_cancels(self) -> None:
+        """Without the queue, and for lost messages: look into the ledger about once a second."""
+        while True:
+            await asyncio.sleep(_CANCEL_POLL_S)
+            if not self._attempts:
+                continue
+            try:
+                for task_id in await self._ledger.cancel_requested(self.id):
+                    self._cancel(task_id)
+            except RequestError:
+                continue
+
+    def _cancel(self, task_id: str) -> None:
+        attempt = self._attempts.get(task_id)
+        if attempt is not None:
+            attempt.stop(Stop.CANCEL)
+
+    # Stop -------------------------------------------------------------------------------------------------------
+
+    async def _drain(self) -> None:
+        if self._running:
+            _log.info("waiting up to %g s for %d running tasks", self._drain_s, len(self._running))
+            await asyncio.wait(self._running, timeout=self._drain_s)
+        for attempt in self._attempts.values():
+            attempt.stop(Stop.DRAIN)
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=_HAND_BACK_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
