@@ -98,6 +98,13 @@ class Queue(Protocol):
         """Queue hints; one that is already queued keeps its place. Returns how many are new."""
         ...
 
+    async def requeue(self, hint: Hint) -> bool:
+        """Move a queued hint to the end of its (changed) priority class, atomically.
+
+        False when it isn't queued, is in that class already, or was moved to the front.
+        """
+        ...
+
     async def pop_task(self, pool: str, timeout: float) -> str | None:
         """The next task id of a pool, in order of priority, fairness and age; None after `timeout` seconds.
 
