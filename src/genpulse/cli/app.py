@@ -18,6 +18,15 @@ from genpulse.cli.session import Session, global_options
 from genpulse.cli.terminal import clean, document, say
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("run:run", "Submit a task, follow it and save its outputs."),
+    "tasks": ("tasks:tasks", "List tasks, newest first."),
+    "show": ("tasks:show", "Show one task with all it has."),
+    "watch": ("watch:watch", "Follow a task until it has ended."),
+    "cancel": ("tasks:cancel", "Cancel tasks: a waiting one at once, a running one as soon as it stops."),
+    "retry": (
+        "tasks:retry",
+        "Run a failed or canceled task again: a new task with the same params and seed; prints its id.",
+    ),
     "start-all": ("start:start_all", "Start the gateway and a worker in one process."),
     "start-api": ("start:start_api", "Start the gateway only."),
     "start-worker": ("start:start_worker", "Start a worker only."),
