@@ -12,7 +12,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 
 from genpulse.core import states
@@ -71,14 +71,14 @@ class Worker:
         await self._tools.backends.close()
 
     @asynccontextmanager
-    async def _loops(self) -> AsyncIterator[None]:
+    async def _loops(self) -> AsyncGenerator[None]:
         poppers = [self._pop(pool, slots) for pool, slots in self._pools.items()]
         async with self._background(self._beat(), self._hear_cancels(), self._poll_cancels(), *poppers):
             yield
 
     @asynccontextmanager
-    async def _background(self, *coroutines: object) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]  # type: ignore[arg-type] # coroutines
+    async def _background(self, *coroutines: Coroutine[None, None, None]) -> AsyncGenerator[None]:
+        tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
         try:
             yield
         finally:

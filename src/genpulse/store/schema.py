@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Float,
     Index,
@@ -170,7 +171,7 @@ keys = Table(
     Column("tenant", String(64), nullable=False),
     Column("name", String(100), nullable=False),
     Column("hash", String(64), nullable=False),
-    Column("admin", SmallInteger, nullable=False),
+    Column("admin", Boolean, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
     UniqueConstraint("hash"),

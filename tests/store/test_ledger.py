@@ -1,0 +1,248 @@
+"""The ledger contract, on SQLite and PostgreSQL alike."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from genpulse.core import states
+from genpulse.core.ids import attempt_token, new_id
+from genpulse.core.ledger import TaskFilter
+from genpulse.core.models import NewTask, Priority, State, StoredFile, Submission, Task
+from genpulse.errors import RequestError
+from genpulse.store.ledger import SqlLedger
+
+
+def new_task(**changes: Any) -> NewTask:
+    fields: dict[str, Any] = {
+        "id": new_id(),
+        "tenant": "default",
+        "task_type": "echo",
+        "model": "local/echo",
+        "pool": "handlers",
+        "priority": Priority.NORMAL,
+        "params": {"prompt": "a house", "b": 1.0, "a": [1, None, "ü"]},
+        "metadata": {},
+        "options": {},
+        "seed": 2**53 - 1,
+    }
+    return NewTask(**fields | changes)
+
+
+async def accept(ledger: SqlLedger, **changes: Any) -> Task:
+    return (await ledger.accept(new_task(**changes))).task
+
+
+async def claim(ledger: SqlLedger, task: Task, worker: str = "w") -> Task:
+    changed = await ledger.change(task.id, states.claim(worker))
+    assert changed.done and changed.task is not None
+    return changed.task
+
+
+async def test_an_accepted_task_is_read_back_as_it_was_sent(ledger: SqlLedger) -> None:
+    task = await accept(ledger, metadata={"k": "v"}, options={"cache": True})
+    assert await ledger.get("default", task.id) == task
+    assert list((await ledger.get_any(task.id) or task).params) == ["prompt", "b", "a"]
+    [event] = await ledger.events("default", task.id)
+    assert (event.seq, event.type, event.data["status"]) == (1, "state", "pending")
+
+
+async def test_a_foreign_task_is_like_a_missing_one(ledger: SqlLedger) -> None:
+    task = await accept(ledger)
+    assert await ledger.get("other", task.id) is None
+    assert await ledger.events("other", task.id) == []
+    assert await ledger.list("other", TaskFilter()) == []
+
+
+async def test_a_life_writes_gap_free_events_and_ends_once(ledger: SqlLedger) -> None:
+    task = await claim(ledger, await accept(ledger))
+    assert (task.state, task.fence, task.worker_id) == (State.RUNNING, 1, "w")
+    await ledger.change(task.id, states.log(1, "half way"))
+    await ledger.change(task.id, states.ingest(1))
+    end = await ledger.change(task.id, states.succeed(1, {"outputs": []}, warnings=["w1"]))
+    assert end.task is not None
+    assert (end.task.state, end.task.worker_id, end.task.warnings) == (State.SUCCEEDED, None, ["w1"])
+    events = await ledger.events("default", task.id)
+    assert [(event.seq, event.type) for event in events] == [
+        (1, "state"),
+        (2, "state"),
+        (3, "log"),
+        (4, "state"),
+        (5, "state"),
+    ]
+    assert [event.seq for event in await ledger.events("default", task.id, after=3)] == [4, 5]
+    for step in (states.succeed(1, {}), states.succeed(2, {}), states.fail(2, {}), states.request_cancel):
+        assert not (await ledger.change(task.id, step)).done
+    assert await ledger.get("default", task.id) == end.task
+
+
+async def test_an_old_fence_changes_nothing(ledger: SqlLedger) -> None:
+    task = await claim(ledger, await accept(ledger))
+    await ledger.change(task.id, states.hand_back(1))
+    again = await claim(ledger, task, worker="other")
+    assert again.fence == 3
+    for step in (states.ingest(1), states.succeed(1, {}), states.fail(1, {}), states.hand_back(1), states.log(1, "x")):
+        assert not (await ledger.change(task.id, step)).done
+    assert await ledger.get("default", task.id) == again
+
+
+async def test_the_remote_id_is_recorded_even_when_the_fence_is_lost(ledger: SqlLedger) -> None:
+    task = await claim(ledger, await accept(ledger))
+    token = attempt_token(task.id, 1)
+    intent = Submission(task.id, 1, token, "intent", 1, None, {"body": 1}, None, 5)
+    assert (await ledger.change(task.id, states.begin_submit(1, intent))).done
+    await ledger.change(task.id, states.hand_back(1))
+    accepted = Submission(task.id, 1, token, "accepted", 1, "remote-1", {"body": 1}, {"url": "u"}, 5)
+    changed = await ledger.change(task.id, states.submitted(1, accepted))
+    assert changed.done and changed.task is not None and changed.task.state == State.QUEUED
+    assert await ledger.submission(task.id, 1) == accepted
+
+
+async def test_many_claims_of_one_task_have_one_winner(ledger: SqlLedger) -> None:
+    task = await accept(ledger)
+    claims = await asyncio.gather(*(ledger.change(task.id, states.claim(f"w{n}")) for n in range(20)))
+    assert sum(claimed.done for claimed in claims) == 1
+
+
+async def test_an_idempotency_key_returns_the_same_task(ledger: SqlLedger) -> None:
+    first = await ledger.accept(new_task(idempotency_key="k", body_hash="h"))
+    again = await ledger.accept(new_task(idempotency_key="k", body_hash="h"))
+    assert not first.replayed and again.replayed and again.task == first.task
+    with pytest.raises(RequestError) as caught:
+        await ledger.accept(new_task(idempotency_key="k", body_hash="other"))
+    assert caught.value.code == "idempotency_key_reused"
+    foreign = await ledger.accept(new_task(tenant="other", idempotency_key="k", body_hash="h"))
+    assert not foreign.replayed
+
+
+async def test_concurrent_uses_of_one_key_make_one_task(ledger: SqlLedger, database: Any) -> None:
+    beside = SqlLedger(database)  # another gateway process on the same database
+    uses = [side.accept(new_task(idempotency_key="k", body_hash="h")) for side in (ledger, beside) for _ in range(10)]
+    accepted = await asyncio.gather(*uses)
+    assert len({answer.task.id for answer in accepted}) == 1
+    assert sum(not answer.replayed for answer in accepted) == 1
+    assert len(await ledger.list("default", TaskFilter(limit=100))) == 1
+
+
+async def test_one_bad_write_does_not_spoil_its_batch(ledger: SqlLedger) -> None:
+    twice = new_task()
+    answers = await asyncio.gather(
+        ledger.accept(new_task()), ledger.accept(twice), ledger.accept(twice), return_exceptions=True
+    )
+    assert [isinstance(answer, BaseException) for answer in answers].count(True) <= 1
+    assert len(await ledger.list("default", TaskFilter())) == 2
+
+
+async def test_a_repeated_given_id_is_ignored(ledger: SqlLedger) -> None:
+    given = new_task(body_hash="h")
+    assert not (await ledger.accept(given)).replayed
+    assert (await ledger.accept(given)).replayed
+
+
+async def test_lists_page_newest_first_and_filter(ledger: SqlLedger) -> None:
+    tasks = [await accept(ledger, metadata={"n": str(n), "big": n >= 3}) for n in range(5)]
+    await claim(ledger, tasks[0])
+    page = await ledger.list("default", TaskFilter(limit=2))
+    assert [task.id for task in page] == [tasks[4].id, tasks[3].id]
+    rest = await ledger.list("default", TaskFilter(before=(page[1].created_at, page[1].id)))
+    assert [task.id for task in rest] == [tasks[2].id, tasks[1].id, tasks[0].id]
+    assert [t.id for t in await ledger.list("default", TaskFilter(statuses=["processing"]))] == [tasks[0].id]
+    assert [t.id for t in await ledger.list("default", TaskFilter(metadata={"n": "3"}))] == [tasks[3].id]
+    assert await ledger.list("default", TaskFilter(task_type="other")) == []
+
+
+async def test_due_orders_by_priority_then_age_and_pages(ledger: SqlLedger) -> None:
+    low = await accept(ledger, priority=Priority.LOW)
+    first = await accept(ledger)
+    second = await accept(ledger)
+    high = await accept(ledger, priority=Priority.HIGH)
+    await accept(ledger, run_at=2**60)
+    await accept(ledger, pool="cloud")
+    due = await ledger.due("handlers", 10)
+    assert [task.id for task in due] == [high.id, first.id, second.id, low.id]
+    after = await ledger.due("handlers", 10, after=(1, first.available_at, first.id))
+    assert [task.id for task in after] == [second.id, low.id]
+    assert await ledger.position(second) == 3
+    assert await ledger.position(second, cap=2) is None
+    assert (await ledger.counts())[State.QUEUED] == 6
+    assert await ledger.queued_of("default", 4) == 4
+
+
+async def test_a_delayed_task_becomes_due(ledger: SqlLedger) -> None:
+    now = await ledger.now()
+    task = await accept(ledger, run_at=now + 150_000)
+    assert not (await ledger.change(task.id, states.claim("w"))).done
+    while await ledger.now() < now + 160_000:
+        await asyncio.sleep(0.02)
+    assert [found.id for found in await ledger.newly_due(now, 10)] == [task.id]
+    await claim(ledger, task)
+
+
+async def test_a_waiting_task_past_its_deadline_fails(ledger: SqlLedger) -> None:
+    task = await accept(ledger, deadline_s=0.001)
+    await asyncio.sleep(0.01)
+    assert await ledger.overdue(10) == [task.id]
+    changed = await ledger.change(task.id, states.claim("w"))
+    assert changed.task is not None and changed.task.error is not None
+    assert (changed.task.state, changed.task.error["code"]) == (State.FAILED, "deadline_exceeded")
+
+
+async def test_a_silent_worker_loses_its_tasks(ledger: SqlLedger) -> None:
+    await ledger.register_worker("w", {"pid": 1})
+    task = await claim(ledger, await accept(ledger))
+    assert await ledger.heartbeat("w")
+    assert await ledger.orphans(60_000_000, 10) == []
+    assert [orphan.id for orphan in await ledger.orphans(0, 10)] == [task.id]
+    assert not await ledger.heartbeat("w")  # its row is its death certificate's other half
+    changed = await ledger.change(task.id, states.rescue("w", 3, suspect=False))
+    assert changed.task is not None and changed.task.state == State.QUEUED
+    assert not (await ledger.change(task.id, states.rescue("w", 3, suspect=False))).done
+
+
+async def test_retired_workers_are_gone(ledger: SqlLedger) -> None:
+    await ledger.register_worker("a", {})
+    await ledger.register_worker("b", {"pools": {"local": 1}})
+    await ledger.retire_worker("a")
+    assert [(row["id"], row["info"]) for row in await ledger.workers()] == [("b", {"pools": {"local": 1}})]
+    await ledger.retire_all_workers()
+    assert await ledger.workers() == []
+
+
+async def test_cancel_requests_reach_the_worker(ledger: SqlLedger) -> None:
+    task = await claim(ledger, await accept(ledger))
+    assert await ledger.cancel_requested("w") == []
+    marked = await ledger.change(task.id, states.request_cancel)
+    assert marked.task is not None and marked.task.state == State.RUNNING
+    assert await ledger.cancel_requested("w") == [task.id]
+    assert not (await ledger.change(task.id, states.request_cancel)).done
+    await ledger.change(task.id, states.cancelled(1))
+    assert await ledger.cancel_requested("w") == []
+
+
+async def test_files_and_deletion(ledger: SqlLedger) -> None:
+    task = await claim(ledger, await accept(ledger))
+    file = StoredFile(
+        new_id(), "default", task.id, "a.png", "image", "image/png", 5, "00", 8, 8, None, "k", 1, None
+    )
+    assert await ledger.delete("default", task.id) == []  # not terminal
+    await ledger.change(task.id, states.succeed(1, {"outputs": []}, files=[file]))
+    assert await ledger.files_of(task.id) == [file]
+    assert await ledger.delete("other", task.id) == []
+    assert await ledger.delete("default", task.id) == [file]
+    assert await ledger.get("default", task.id) is None
+    assert await ledger.events("default", task.id) == []
+    await ledger.forget_files([file.id])
+    forgotten = await ledger.file(file.id)
+    assert forgotten is not None and forgotten.deleted_at is not None
+
+
+async def test_old_things_are_found_for_removal(ledger: SqlLedger) -> None:
+    task = await claim(ledger, await accept(ledger, idempotency_key="k", body_hash="h"))
+    await ledger.change(task.id, states.succeed(1, {"outputs": []}))
+    upload = StoredFile(new_id(), "default", None, "u", "file", "a/b", 1, "0", None, None, None, "k", 5)
+    await ledger.add_file(upload)
+    later = await ledger.now() + 1
+    assert [old.id for old in await ledger.expired_tasks(later, 10)] == [task.id]
+    assert await ledger.expired_tasks(task.created_at, 10) == []
+    assert await ledger.expired_uploads(6, 10) == [upload]
+    assert await ledger.purge_idempotency(later) == 1
