@@ -1,0 +1,70 @@
+"""What the tests of the command line share."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genpulse.cli.app import run
+from tests.cli.fake_gateway import FakeGateway
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory without `.env`, an environment without settings: only the test says what counts."""
+    for name in list(os.environ):
+        if name.startswith("GENPULSE_") or name in {"REDIS_URL", "DATABASE_URL"}:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def module_gateway() -> Iterator[FakeGateway]:
+    gateway = FakeGateway()
+    yield gateway
+    gateway.close()
+
+
+@pytest.fixture
+def gateway(module_gateway: FakeGateway) -> FakeGateway:
+    """The lying gateway, honest again before each test."""
+    module_gateway.reset()
+    return module_gateway
+
+
+@dataclass
+class Done:
+    """How a command line ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Cli:
+    def __init__(self, capsys: pytest.CaptureFixture[str], url: str) -> None:
+        self._capsys = capsys
+        self.url = url
+
+    def __call__(self, *arguments: str) -> Done:
+        code = run(["--url", self.url, *arguments])
+        captured = self._capsys.readouterr()
+        return Done(code, captured.out, captured.err)
+
+
+@pytest.fixture
+def lying(capsys: pytest.CaptureFixture[str], gateway: FakeGateway) -> Cli:
+    """Runs command lines in this process against the gateway that lies."""
+    return Cli(capsys, gateway.url)
