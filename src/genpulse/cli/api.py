@@ -23,6 +23,14 @@ from genpulse.errors import CODES
 
 _SUBMIT_TRIES = 3
 _CHUNK = 1 << 18
+_ADVICE = {
+    "invalid_request": "Correct what is named above; `genpulse run --help` shows the options.",
+    "invalid_params": "Correct what is named above; `genpulse models MODEL` shows a model's params.",
+    "unknown_task_type": "`genpulse models` lists what is served.",
+    "unknown_model": "`genpulse models` lists what is served.",
+    "unauthorized": "Give your API key with --key or GENPULSE_API_KEY.",
+}
+"""Where the command line knows a better next step than the table of codes, which speaks of HTTP."""
 _SILENCE_S = 45.0
 """An event stream without a byte for three pings is dead."""
 
@@ -176,10 +184,9 @@ def problem(response: httpx2.Response) -> CommandError:
     details = [Detail(str(entry.get("field", "")), str(entry.get("message", ""))) for entry in entries]
     detail = str(body.get("detail") or "")
     message = title if details or not detail else f"{title}: {detail}"
-    advice = CODES[code].help if code in CODES else "Check --url, or look into the gateway's log."
-    if code == "unauthorized":
-        advice = "Give your API key with --key or GENPULSE_API_KEY."
-    elif "Retry-After" in response.headers:
+    help_text = CODES[code].help if code in CODES else "Check --url, or look into the gateway's log."
+    advice = _ADVICE.get(code, help_text)
+    if "Retry-After" in response.headers:
         advice = f"Try again in {response.headers['Retry-After']} s."
     return CommandError(message, advice, code=code, details=details, status=response.status_code)
 

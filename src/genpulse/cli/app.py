@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("models:models", "List the models that are served, or show the params of one."),
     "settings": ("settings:settings", "Show the effective settings, where each comes from, and what follows from it."),
     "version": ("version:version", "Print the version, and the gateway's when one answers."),
+    "demo": ("demo:demo", "Start everything, generate an image and speech, cancel a third task, stop everything."),
     "start-all": ("start:start_all", "Start the gateway and a worker in one process."),
     "start-api": ("start:start_api", "Start the gateway only."),
     "start-worker": ("start:start_worker", "Start a worker only."),
@@ -108,6 +109,8 @@ def _failed(session: Session, error: CommandError) -> int:
     if session.json:
         document(error.as_dict())
     say(f"Error: {clean(error.message)}")
+    for line in error.excerpt.splitlines():
+        say(f"  | {clean(line)}")
     for detail in error.details:
         say(f"  {clean(detail.field)}: {clean(detail.message)}")
     say(f"→ {clean(error.advice)}")

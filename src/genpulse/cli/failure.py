@@ -28,7 +28,7 @@ class Detail:
 
 
 class CommandError(Exception):
-    """Ends a command. `advice` is the one line that says what to do next."""
+    """Ends a command. `advice` is the one line that says what to do next, `excerpt` lines of a log that tell more."""
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class CommandError(Exception):
         code: str = "failed",
         details: Sequence[Detail] = (),
         status: int | None = None,
+        excerpt: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -47,6 +48,7 @@ class CommandError(Exception):
         self.code = code
         self.details = tuple(details)
         self.status = status
+        self.excerpt = excerpt
 
     def as_dict(self) -> dict[str, Any]:
         """The one document on stdout under `--json`."""

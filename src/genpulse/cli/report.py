@@ -47,7 +47,8 @@ def _print_result(task: Json, files: Sequence[Path]) -> None:
 def _say_error(task: Json) -> None:
     error = as_object(task.get("error"))
     code = str(error.get("code") or task.get("status"))
-    say(f"{clean(task.get('status')).capitalize()} ({clean(code)}): {clean(error.get('message') or 'no reason given')}")
+    kind = "" if code == task.get("status") else f" ({clean(code)})"
+    say(f"{clean(task.get('status')).capitalize()}{kind}: {clean(error.get('message') or 'no reason given')}")
     if error.get("money_at_risk"):
         say("The provider may bill this task.")
     help_text = f"{CODES[code].help} " if code in CODES and code != "canceled" else ""

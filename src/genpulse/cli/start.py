@@ -29,9 +29,9 @@ def _bind_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _run(*, gateway: bool, worker: bool, insecure_no_auth: bool = False, **overrides: Any) -> int:
+    settings = load_settings(insecure_no_auth=insecure_no_auth or None, **overrides)
     # Only these commands need the servers' modules, and they take a second to import.
     wiring = importlib.import_module("genpulse.wiring")
-    settings = load_settings(insecure_no_auth=insecure_no_auth or None, **overrides)
     return int(wiring.run(settings, gateway=gateway, worker=worker) or 0)
 
 
