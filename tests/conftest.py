@@ -27,5 +27,5 @@ async def database(database_url: str | None, tmp_path: Path) -> AsyncIterator[Da
 
 
 @pytest.fixture
-async def ledger(database: Database) -> AsyncIterator[SqlLedger]:
-    yield SqlLedger(database)
+async def ledger(database: Database) -> SqlLedger:
+    return SqlLedger(database)

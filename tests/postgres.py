@@ -62,7 +62,15 @@ class Postgres:
 
     def serve(self) -> None:
         data, run = self.folder / "data", self.folder / "run"
-        command = [self._bin / "postgres", "-D", data, "-c", "listen_addresses=", "-c", f"unix_socket_directories={run}"]
+        command = [
+            self._bin / "postgres",
+            "-D",
+            data,
+            "-c",
+            "listen_addresses=",
+            "-c",
+            f"unix_socket_directories={run}",
+        ]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, "-c", "max_connections=200", *_FAST],

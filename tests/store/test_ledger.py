@@ -221,9 +221,7 @@ async def test_cancel_requests_reach_the_worker(ledger: SqlLedger) -> None:
 
 async def test_files_and_deletion(ledger: SqlLedger) -> None:
     task = await claim(ledger, await accept(ledger))
-    file = StoredFile(
-        new_id(), "default", task.id, "a.png", "image", "image/png", 5, "00", 8, 8, None, "k", 1, None
-    )
+    file = StoredFile(new_id(), "default", task.id, "a.png", "image", "image/png", 5, "00", 8, 8, None, "k", 1, None)
     assert await ledger.delete("default", task.id) == []  # not terminal
     await ledger.change(task.id, states.succeed(1, {"outputs": []}, files=[file]))
     assert await ledger.files_of(task.id) == [file]

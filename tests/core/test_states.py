@@ -1,0 +1,121 @@
+"""The state machine as a table: what is legal, what is absorbing, what a change writes."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genpulse.core import states
+from genpulse.core.models import ACTIVE, SECOND, TERMINAL, NewTask, Priority, State, Submission, Task
+
+NOW = 1_000 * SECOND
+
+
+def task_in(state: State, **changes: Any) -> Task:
+    new = NewTask("t", "default", "echo", "local/echo", "handlers", Priority.NORMAL, {}, {}, {}, 7)
+    task, _ = states.accepted(new, NOW)
+    task.state = state
+    if state in ACTIVE:
+        task.fence, task.worker_id = 1, "w"
+    for name, value in changes.items():
+        setattr(task, name, value)
+    return task
+
+
+INTENT = Submission("t", 1, "token", "intent", 1, None, {}, None, NOW)
+WORKER_STEPS = {
+    "begin_submit": states.begin_submit(1, INTENT),
+    "resend": states.resend(1, INTENT),
+    "resume": states.resume(1),
+    "ingest": states.ingest(1),
+    "succeed": states.succeed(1, {"outputs": []}),
+    "fail": states.fail(1, {"code": "internal"}),
+    "cancelled": states.cancelled(1),
+    "retry_later": states.retry_later(1, SECOND),
+    "hand_back": states.hand_back(1),
+    "log": states.log(1, "line"),
+}
+ALL_STEPS = {
+    **WORKER_STEPS,
+    "claim": states.claim("w2"),
+    "request_cancel": states.request_cancel,
+    "rescue": states.rescue("w", 3, suspect=True),
+    "expire": states.expire,
+    "reprioritise": states.reprioritise("high"),
+}
+
+
+@pytest.mark.parametrize("state", sorted(TERMINAL))
+@pytest.mark.parametrize("step", ALL_STEPS.values(), ids=ALL_STEPS)
+def test_terminal_states_are_absorbing(state: State, step: states.Step) -> None:
+    assert step(task_in(state, fence=1), NOW) is None
+
+
+@pytest.mark.parametrize("step", WORKER_STEPS.values(), ids=WORKER_STEPS)
+@pytest.mark.parametrize("state", [State.QUEUED, *sorted(ACTIVE)])
+def test_a_worker_without_the_fence_changes_nothing(state: State, step: states.Step) -> None:
+    assert step(task_in(state, fence=2), NOW) is None
+
+
+@given(st.sampled_from(list(State)), st.lists(st.sampled_from(sorted(ALL_STEPS)), max_size=12))
+def test_no_sequence_of_steps_leaves_the_machine(state: State, names: list[str]) -> None:
+    task, ended, fence = task_in(state), 0, 0
+    for name in names:
+        was_terminal = task.terminal
+        change = ALL_STEPS[name](task, NOW)
+        if change is None:
+            continue
+        after, event = states.apply(task, change, NOW)  # raises when the transition is illegal
+        assert not was_terminal
+        assert after.last_seq == task.last_seq + (event is not None)
+        assert (after.worker_id is not None) == (after.state in ACTIVE)
+        fence, ended = max(fence, after.fence), ended + after.terminal
+        assert after.fence == fence
+        task = after
+    assert ended <= 1
+
+
+def test_an_illegal_transition_is_a_loud_bug() -> None:
+    with pytest.raises(states.IllegalTransitionError, match="queued -> succeeded"):
+        states.apply(task_in(State.QUEUED), states.Change({"state": State.SUCCEEDED}), NOW)
+
+
+def test_every_change_of_owner_raises_the_fence() -> None:
+    running = task_in(State.RUNNING)
+    for step in (states.hand_back(1), states.rescue("w", 3, suspect=False), states.retry_later(1, 0)):
+        change = step(running, NOW)
+        assert change is not None and change.sets["fence"] == 2
+    claimed = states.claim("w2")(task_in(State.QUEUED), NOW)
+    assert claimed is not None and claimed.sets["fence"] == 1
+
+
+def test_a_cancel_is_refused_once_the_result_is_there_and_asked_for_before() -> None:
+    waiting = states.request_cancel(task_in(State.QUEUED), NOW)
+    assert waiting is not None and waiting.sets["state"] == State.CANCELLED
+    running = states.request_cancel(task_in(State.RUNNING), NOW)
+    assert running is not None and running.sets == {"cancel_requested_at": NOW}
+    assert states.request_cancel(task_in(State.RUNNING, cancel_requested_at=NOW), NOW) is None
+    # Nothing may be spent on a task whose cancel was requested; a result in hand still counts.
+    asked = task_in(State.RUNNING, cancel_requested_at=NOW)
+    assert states.begin_submit(1, INTENT)(asked, NOW) is None
+    assert states.succeed(1, {"outputs": []})(asked, NOW) is not None
+
+
+def test_a_suspect_that_keeps_crashing_fails() -> None:
+    task = task_in(State.RUNNING, crashes=2)
+    harmless = states.rescue("w", 3, suspect=False)(task, NOW)
+    assert harmless is not None and harmless.sets["state"] == State.QUEUED
+    fatal = states.rescue("w", 3, suspect=True)(task, NOW)
+    assert fatal is not None and fatal.sets["error"]["code"] == "worker_crash_loop"
+    assert states.rescue("another", 3, suspect=True)(task, NOW) is None
+
+
+def test_attempts_count_retries_only() -> None:
+    task = task_in(State.RUNNING)
+    assert task.attempt == 1
+    retried = states.retry_later(1, 5 * SECOND)(task, NOW)
+    assert retried is not None
+    assert (retried.sets["attempt"], retried.sets["available_at"]) == (2, NOW + 5 * SECOND)
+    handed = states.hand_back(1)(task, NOW)
+    assert handed is not None and "attempt" not in handed.sets
