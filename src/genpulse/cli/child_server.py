@@ -109,6 +109,7 @@ def _still_alive(pids: list[int]) -> list[int]:
 
 
 def _is_locked(path: Path) -> bool:
+    """The servers that the child started inherit its lock, so this tells of all of them."""
     try:
         with path.open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genpulse.cli.answers import Json, parse_object
 from genpulse.cli.api import Api
 from genpulse.cli.config import load_settings
 from genpulse.cli.failure import CommandError, Exit
 from genpulse.cli.session import Session
+from genpulse.embedded.lock import running_server
 
 DEFAULT_URL = "http://127.0.0.1:8000"
-RUN_FILE = "run.json"
-"""Written into the data directory by a running server, removed at its end."""
 
 
 def connect(session: Session) -> Api:
@@ -25,14 +23,6 @@ def connect(session: Session) -> Api:
 
 
 def running_gateway(data_dir: Path) -> str | None:
-    """The URL of a gateway that said it serves this data directory."""
-    url = run_file(data_dir).get("gateway_url")
-    return url if isinstance(url, str) and url else None
-
-
-def run_file(data_dir: Path) -> Json:
-    """What a running server wrote about itself; empty when there is none."""
-    try:
-        return parse_object((data_dir / RUN_FILE).read_bytes())
-    except OSError:
-        return {}
+    """The URL of a gateway that serves this data directory now."""
+    running = running_server(data_dir)
+    return running.gateway_url if running is not None else None
