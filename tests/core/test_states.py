@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpulse.core import states
-from genpulse.core.models import ACTIVE, SECOND, TERMINAL, NewTask, Priority, State, Submission, Task
+from genpulse.core.models import ACTIVE, SECOND, TERMINAL, NewTask, Priority, State, Submission, Suspicion, Task
 
 NOW = 1_000 * SECOND
 
@@ -34,6 +34,7 @@ WORKER_STEPS = {
     "cancelled": states.cancelled(1),
     "retry_later": states.retry_later(1, SECOND),
     "hand_back": states.hand_back(1),
+    "run_alone": states.run_alone(1),
     "log": states.log(1, "line"),
 }
 ALL_STEPS = {
@@ -42,6 +43,9 @@ ALL_STEPS = {
     "request_cancel": states.request_cancel,
     "rescue": states.rescue("w", 3, suspect=True),
     "expire": states.expire,
+    "age": states.age,
+    "absolve": states.absolve,
+    "move_to_front": states.move_to_front,
     "reprioritise": states.reprioritise("high"),
 }
 
@@ -102,13 +106,15 @@ def test_a_cancel_is_refused_once_the_result_is_there_and_asked_for_before() -> 
     assert states.succeed(1, {"outputs": []})(asked, NOW) is not None
 
 
-def test_a_suspect_that_keeps_crashing_fails() -> None:
-    task = task_in(State.RUNNING, crashes=2)
-    harmless = states.rescue("w", 3, suspect=False)(task, NOW)
-    assert harmless is not None and harmless.sets["state"] == State.QUEUED
-    fatal = states.rescue("w", 3, suspect=True)(task, NOW)
+def test_only_crashes_while_alone_end_a_task() -> None:
+    first = states.rescue("w", 3, suspect=True)(task_in(State.RUNNING), NOW)
+    assert first is not None and (first.sets["crashes"], first.sets["suspicion"]) == (0, Suspicion.SUSPECT)
+    alone = task_in(State.RUNNING, suspicion=Suspicion.ALONE, crashes=2)
+    harmless = states.rescue("w", 3, suspect=False)(alone, NOW)  # a suspend, a machine restart
+    assert harmless is not None and harmless.sets["state"] == State.QUEUED and "crashes" not in harmless.sets
+    fatal = states.rescue("w", 3, suspect=True)(alone, NOW)
     assert fatal is not None and fatal.sets["error"]["code"] == "worker_crash_loop"
-    assert states.rescue("another", 3, suspect=True)(task, NOW) is None
+    assert states.rescue("another", 3, suspect=True)(alone, NOW) is None
 
 
 def test_attempts_count_retries_only() -> None:

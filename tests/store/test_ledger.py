@@ -160,7 +160,7 @@ async def test_due_orders_by_priority_then_age_and_pages(ledger: SqlLedger) -> N
     await accept(ledger, pool="cloud")
     due = await ledger.due("handlers", 10)
     assert [task.id for task in due] == [high.id, first.id, second.id, low.id]
-    after = await ledger.due("handlers", 10, after=(1, first.available_at, first.id))
+    after = await ledger.due("handlers", 10, after=(2, first.available_at, first.id))
     assert [task.id for task in after] == [second.id, low.id]
     assert await ledger.position(second) == 3
     assert await ledger.position(second, cap=2) is None
@@ -191,8 +191,10 @@ async def test_a_silent_worker_loses_its_tasks(ledger: SqlLedger) -> None:
     await ledger.register_worker("w", {"pid": 1})
     task = await claim(ledger, await accept(ledger))
     assert await ledger.heartbeat("w")
-    assert await ledger.orphans(60_000_000, 10) == []
-    assert [orphan.id for orphan in await ledger.orphans(0, 10)] == [task.id]
+    assert await ledger.bury_workers(60_000_000) == []
+    assert await ledger.orphans(10) == []
+    assert [row["info"] for row in await ledger.bury_workers(0)] == [{"pid": 1}]
+    assert [orphan.id for orphan in await ledger.orphans(10)] == [task.id]
     assert not await ledger.heartbeat("w")  # its row is its death certificate's other half
     changed = await ledger.change(task.id, states.rescue("w", 3, suspect=False))
     assert changed.task is not None and changed.task.state == State.QUEUED
@@ -204,7 +206,7 @@ async def test_retired_workers_are_gone(ledger: SqlLedger) -> None:
     await ledger.register_worker("b", {"pools": {"local": 1}})
     await ledger.retire_worker("a")
     assert [(row["id"], row["info"]) for row in await ledger.workers()] == [("b", {"pools": {"local": 1}})]
-    await ledger.retire_all_workers()
+    await ledger.retire_worker("b")
     assert await ledger.workers() == []
 
 
@@ -244,3 +246,27 @@ async def test_old_things_are_found_for_removal(ledger: SqlLedger) -> None:
     assert await ledger.expired_tasks(task.created_at, 10) == []
     assert await ledger.expired_uploads(6, 10) == [upload]
     assert await ledger.purge_idempotency(later) == 1
+
+
+async def test_ageing_and_moving_to_the_front_change_the_order(ledger: SqlLedger) -> None:
+    low = await accept(ledger, priority=Priority.LOW)
+    normal = await accept(ledger)
+    assert await ledger.ageing(await ledger.now() + 1, 10) == [low.id]
+    await ledger.change(low.id, states.age)
+    assert [task.id for task in await ledger.due("handlers", 10)] == [low.id, normal.id]
+    aged = await ledger.get("default", low.id)
+    assert aged is not None and aged.priority == "low"
+    assert await ledger.ageing(await ledger.now() + 1, 10) == []
+    high = await accept(ledger, priority=Priority.HIGH)
+    await ledger.change(normal.id, states.move_to_front)
+    await ledger.change(low.id, states.reprioritise("low"))
+    assert [task.id for task in await ledger.due("handlers", 10)] == [normal.id, high.id, low.id]
+
+
+async def test_pools_are_paused_and_resumed(ledger: SqlLedger) -> None:
+    assert await ledger.paused_pools() == frozenset()
+    await ledger.pause_pool("local", paused=True)
+    await ledger.pause_pool("local", paused=True)
+    assert await ledger.paused_pools() == {"local"}
+    await ledger.pause_pool("local", paused=False)
+    assert await ledger.paused_pools() == frozenset()

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -20,11 +20,12 @@ from genpulse.core.files import FileService
 from genpulse.core.handler_run import HandlerRun
 from genpulse.core.ids import attempt_token
 from genpulse.core.ledger import Ledger
-from genpulse.core.models import SECOND, Finished, Job, Json, Snapshot, State, StoredFile, Task
+from genpulse.core.models import SECOND, Finished, Job, Json, Snapshot, State, StoredFile, Suspicion, Task
 from genpulse.core.ports import Backend
 from genpulse.core.progress import ProgressReporter
 from genpulse.core.registry import Handler, Model, Registry
 from genpulse.core.requests import validate
+from genpulse.core.seclusion import Seclusion
 from genpulse.core.signals import Signals
 from genpulse.core.states import Step
 from genpulse.core.view import output_of
@@ -81,6 +82,7 @@ class Tools:
     task_timeout_s: float
     max_attempts: int
     retry_backoff_s: float
+    seclusion: Seclusion = field(default_factory=Seclusion)
 
 
 class Attempt:
@@ -261,6 +263,16 @@ class Attempt:
         await self.commit(
             states.succeed(self.fence, result, warnings=finished.warnings, cost=finished.cost, files=files)
         )
+
+    async def _run_handler(self, handler: Handler, job: Job) -> tuple[Finished, list[StoredFile]]:
+        """Run code that could crash this process; a suspect runs with no other such code beside it (invariant 11)."""
+        run = HandlerRun(job, self.task, self._tools.files, self.report, self.log_line)
+        if self.task.suspicion == Suspicion.NONE:
+            async with self._tools.seclusion.shared():
+                return await run.execute(handler)
+        async with self._tools.seclusion.alone():
+            await self.commit(states.run_alone(self.fence))
+            return await run.execute(handler)
 
     def _resolve(self) -> tuple[Handler, Job, Backend | None]:
         registry, task = self._tools.registry, self.task

@@ -76,7 +76,7 @@ class Ledger(Protocol):
 
     # Work -------------------------------------------------------------------------------------------------------
     async def due(self, pool: str, limit: int, *, after: tuple[int, Micros, str] | None = None) -> list[Task]:
-        """Claimable tasks in order of priority and age; `after` = `(priority rank, available_at, id)` pages on."""
+        """Claimable tasks in order of rank and age; `after` = `(rank, available_at, id)` pages on."""
         ...
 
     async def newly_due(self, since: Micros, limit: int) -> list[Task]:
@@ -91,6 +91,13 @@ class Ledger(Protocol):
         """Tasks of a worker whose cancel was requested."""
         ...
 
+    async def ageing(self, since_before: Micros, limit: int) -> list[str]:
+        """Waiting `low` tasks that became due before a moment and still have their low rank."""
+        ...
+
+    async def paused_pools(self) -> frozenset[str]: ...
+    async def pause_pool(self, pool: str, *, paused: bool) -> None: ...
+
     # Workers ----------------------------------------------------------------------------------------------------
     async def register_worker(self, worker_id: str, info: Json) -> None: ...
     async def heartbeat(self, worker_id: str) -> bool:
@@ -98,13 +105,13 @@ class Ledger(Protocol):
         ...
 
     async def retire_worker(self, worker_id: str) -> None: ...
-    async def retire_all_workers(self) -> None:
-        """Declare every worker dead; only for the holder of the data directory's lock."""
+    async def workers(self) -> list[Json]: ...
+    async def bury_workers(self, lease: Micros) -> list[Json]:
+        """Declare workers dead that were silent for so long (0: all); returns their rows."""
         ...
 
-    async def workers(self) -> list[Json]: ...
-    async def orphans(self, lease: Micros, limit: int) -> list[Task]:
-        """Declare silent workers dead and return active tasks without a living owner."""
+    async def orphans(self, limit: int) -> list[Task]:
+        """Active tasks whose worker is dead or unknown."""
         ...
 
     # Files ------------------------------------------------------------------------------------------------------

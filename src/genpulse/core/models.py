@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -50,8 +50,20 @@ class Priority(StrEnum):
     HIGH = "high"
 
 
-PRIORITY_RANK: Mapping[str, int] = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
-"""Lower is sooner."""
+PRIORITY_RANK: Mapping[str, int] = {Priority.HIGH: 1, Priority.NORMAL: 2, Priority.LOW: 3}
+"""Rank of a task that just waits; lower is sooner. A `low` one that waited long gets the rank of `normal`."""
+FRONT_RANK = 0
+"""Rank of a task that was moved to the front."""
+
+
+class Suspicion(IntEnum):
+    """Is a task suspected of crashing its worker (invariant 11)?"""
+
+    NONE = 0
+    SUSPECT = 1
+    """It executed code of ours while its worker crashed: it runs alone next time."""
+    ALONE = 2
+    """It runs alone now: a crash is its own."""
 
 
 @dataclass(slots=True)
@@ -64,6 +76,8 @@ class Task:
     model: str
     pool: str
     priority: str
+    rank: int
+    """Its class in the queue: see `PRIORITY_RANK` and `FRONT_RANK`."""
     state: str
     params: Json
     """As the client sent them; echoed unchanged."""
@@ -73,7 +87,8 @@ class Task:
     seed: int
     attempt: int
     crashes: int
-    """Worker crashes while this task was the only suspect (invariant 11)."""
+    """Worker crashes while it ran alone."""
+    suspicion: int
     fence: int
     worker_id: str | None
     created_at: Micros

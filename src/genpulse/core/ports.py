@@ -78,7 +78,9 @@ class Hint(Protocol):
     @property
     def pool(self) -> str: ...
     @property
-    def priority(self) -> str: ...
+    def rank(self) -> int:
+        """0 = front, 1 = high, 2 = normal, 3 = low."""
+        ...
 
 
 class Subscription(Protocol):

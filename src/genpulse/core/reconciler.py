@@ -12,12 +12,14 @@ import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-from genpulse.core import states
+from genpulse.core import hosts, states
 from genpulse.core.files import FileService
 from genpulse.core.ledger import Ledger
-from genpulse.core.models import PRIORITY_RANK, SECOND, Micros, Task
+from genpulse.core.models import SECOND, Micros, State, Task
 from genpulse.core.ports import Queue, QueueUnavailableError
+from genpulse.core.registry import Registry
 from genpulse.core.signals import Signals
+from genpulse.core.states import Step
 from genpulse.errors import RequestError
 
 _log = logging.getLogger(__name__)
@@ -47,9 +49,11 @@ class Reconciler:
         queue: Queue,
         signals: Signals,
         files: FileService,
+        registry: Registry,
         *,
         pools: Iterable[str],
         lease_s: float,
+        ageing_s: float,
         retention_days: float,
         pace: Pace | None = None,
     ) -> None:
@@ -57,6 +61,8 @@ class Reconciler:
         self._queue = queue
         self._signals = signals
         self._files = files
+        self._registry = registry
+        self._ageing: Micros = int(ageing_s * SECOND)
         self._pools = tuple(pools)
         self._lease: Micros = int(lease_s * SECOND)
         self._retention_days = retention_days
@@ -84,24 +90,38 @@ class Reconciler:
 
     # Dead workers -----------------------------------------------------------------------------------------------
 
-    async def rescue(self) -> int:
-        """Requeue the tasks of workers that stopped beating; returns how many."""
-        orphans = await self._ledger.orphans(self._lease, _PAGE)
-        changes = [
-            self._ledger.change(task.id, states.rescue(task.worker_id or "", MAX_CRASHES, suspect=False))
-            for task in orphans
-        ]
-        rescued = [changed.task for changed in await asyncio.gather(*changes) if changed.done and changed.task]
-        for task in rescued:
-            _log.warning("task %s rescued from a dead worker", task.id)
-            self._signals.changed(task)
-            self._signals.hint(task)
-        return len(rescued)
+    async def rescue(self, *, everybody: bool = False) -> int:
+        """Requeue the tasks of workers that stopped beating; returns how many.
+
+        Args:
+            everybody: take all workers for dead; only for the holder of the data directory's lock, at its start.
+        """
+        dead = await self._ledger.bury_workers(0 if everybody else self._lease)
+        crashed = {str(worker["id"]) for worker in dead if hosts.crashed(worker["info"])}
+        rescued = 0
+        while orphans := await self._ledger.orphans(_PAGE):
+            changes = [self._ledger.change(task.id, self._rescue_step(task, crashed)) for task in orphans]
+            for changed in await asyncio.gather(*changes):
+                if changed.done and changed.task is not None:
+                    rescued += 1
+                    self._signals.changed(changed.task)
+                    if not changed.task.terminal:
+                        self._signals.hint(changed.task)
+        if rescued:
+            _log.warning("%d tasks rescued from dead workers", rescued)
+        return rescued
+
+    def _rescue_step(self, task: Task, crashed: set[str]) -> Step:
+        """Suspects are tasks that executed code of ours in a process that died by itself (invariant 11)."""
+        model = self._registry.model(task.model)
+        ran_our_code = model is not None and model.backend is None and task.state == State.RUNNING
+        suspect = ran_our_code and task.worker_id in crashed
+        return states.rescue(task.worker_id or "", MAX_CRASHES, suspect=suspect)
 
     # Time -------------------------------------------------------------------------------------------------------
 
     async def wake_due(self) -> None:
-        """Hint delayed tasks that became due, and fail waiting ones whose deadline has passed."""
+        """Hint delayed tasks that became due, age `low` ones, fail waiting ones whose deadline has passed."""
         now = await self._ledger.now()
         since = self._due_since if self._due_since is not None else now - self._lease
         due = await self._ledger.newly_due(since, _PAGE)
@@ -109,6 +129,10 @@ class Reconciler:
             self._signals.hint(task)
         # A full page: go on behind it next time; `mend_hints` finds what shares its last microsecond.
         self._due_since = due[-1].available_at if len(due) == _PAGE else now - SECOND
+        for task_id in await self._ledger.ageing(now - self._ageing, _PAGE):
+            changed = await self._ledger.change(task_id, states.age)
+            if changed.done and changed.task is not None:
+                await self._queue.requeue(changed.task)
         for task_id in await self._ledger.overdue(_PAGE):
             changed = await self._ledger.change(task_id, states.expire)
             if changed.done and changed.task is not None:
@@ -171,4 +195,4 @@ class Reconciler:
 
 
 def _place(task: Task) -> tuple[int, Micros, str]:
-    return PRIORITY_RANK[task.priority], task.available_at, task.id
+    return task.rank, task.available_at, task.id

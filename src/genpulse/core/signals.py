@@ -33,6 +33,8 @@ def tenant_channel(tenant: str) -> str:
 
 
 CANCEL_CHANNEL = "cancel"
+POOLS_CHANNEL = "pools"
+"""A pool was paused or resumed."""
 
 
 class Signals:

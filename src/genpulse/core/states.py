@@ -18,6 +18,8 @@ from typing import Any, TypeAlias
 
 from genpulse.core.models import (
     ACTIVE,
+    FRONT_RANK,
+    PRIORITY_RANK,
     SECOND,
     TERMINAL,
     Event,
@@ -27,6 +29,7 @@ from genpulse.core.models import (
     State,
     StoredFile,
     Submission,
+    Suspicion,
     Task,
 )
 from genpulse.errors import TaskError
@@ -82,6 +85,7 @@ def accepted(new: NewTask, now: Micros) -> tuple[Task, Event]:
         model=new.model,
         pool=new.pool,
         priority=new.priority,
+        rank=PRIORITY_RANK[new.priority],
         state=State.QUEUED,
         params=new.params,
         metadata=new.metadata,
@@ -89,6 +93,7 @@ def accepted(new: NewTask, now: Micros) -> tuple[Task, Event]:
         seed=new.seed,
         attempt=1,
         crashes=0,
+        suspicion=Suspicion.NONE,
         fence=0,
         worker_id=None,
         created_at=now,
@@ -146,9 +151,18 @@ def reprioritise(priority: str) -> Step:
 
     def step(task: Task, now: Micros) -> Change | None:
         del now
-        return Change({"priority": priority}) if task.state == State.QUEUED and task.priority != priority else None
+        rank = PRIORITY_RANK[priority]
+        if task.state != State.QUEUED or (task.priority, task.rank) == (priority, rank):
+            return None
+        return Change({"priority": priority, "rank": rank})
 
     return step
+
+
+def move_to_front(task: Task, now: Micros) -> Change | None:
+    """Let a waiting task run before all others of its pool."""
+    del now
+    return Change({"rank": FRONT_RANK}) if task.state == State.QUEUED and task.rank != FRONT_RANK else None
 
 
 # Steps of workers ------------------------------------------------------------------------------------------------
@@ -285,6 +299,11 @@ def hand_back(fence: int, delay: Micros = 0) -> Step:
     return _owned(fence, lambda task, now: Change(_requeue(task, now + delay)))
 
 
+def run_alone(fence: int) -> Step:
+    """A suspect starts, and no other code of ours runs beside it in its worker."""
+    return _owned(fence, lambda task, now: Change({"suspicion": Suspicion.ALONE}), State.RUNNING)
+
+
 def log(fence: int, message: str) -> Step:
     """Add a line to the durable log of a task."""
     return _owned(fence, lambda task, now: Change(event=("log", {"message": message})))
@@ -294,18 +313,36 @@ def log(fence: int, message: str) -> Step:
 
 
 def rescue(worker_id: str, max_crashes: int, *, suspect: bool) -> Step:
-    """Take a task from a dead worker. A suspect's crash counts; after `max_crashes` it fails (invariant 11)."""
+    """Take a task from a dead worker.
+
+    A suspect runs alone next time; only crashes while alone count, and `max_crashes` of them end it (invariant 11).
+    """
 
     def step(task: Task, now: Micros) -> Change | None:
         if task.worker_id != worker_id or task.state not in ACTIVE:
             return None
-        crashes = task.crashes + suspect
+        if not suspect:
+            return Change(_requeue(task, now))
+        crashes = task.crashes + (task.suspicion == Suspicion.ALONE)
         if crashes >= max_crashes:
-            message = f"The task's worker crashed {crashes} times while running it."
+            message = f"Its worker crashed {crashes} times while this task ran alone."
             return _end(task, State.FAILED, now, error=TaskError("worker_crash_loop", message).as_dict())
-        return Change(_requeue(task, now) | {"crashes": crashes})
+        return Change(_requeue(task, now) | {"crashes": crashes, "suspicion": Suspicion.SUSPECT})
 
     return step
+
+
+def absolve(task: Task, now: Micros) -> Change | None:
+    """The worker that was declared dead woke up again: it had not crashed."""
+    del now
+    return Change({"crashes": task.crashes - 1}) if task.crashes > 0 and not task.terminal else None
+
+
+def age(task: Task, now: Micros) -> Change | None:
+    """Let a `low` task that waited long run with the `normal` ones, so that it never starves."""
+    del now
+    normal = PRIORITY_RANK["normal"]
+    return Change({"rank": normal}) if task.state == State.QUEUED and task.rank > normal else None
 
 
 def expire(task: Task, now: Micros) -> Change | None:

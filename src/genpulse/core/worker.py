@@ -8,19 +8,18 @@ rest back.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import os
-import platform
 import time
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 
-from genpulse.core import states
+from genpulse.core import hosts, states
 from genpulse.core.attempt import Attempt, Stop, Tools
 from genpulse.core.ids import new_id
-from genpulse.core.models import Task
+from genpulse.core.models import Suspicion, Task
 from genpulse.core.ports import Queue, QueueUnavailableError
-from genpulse.core.signals import CANCEL_CHANNEL
+from genpulse.core.signals import CANCEL_CHANNEL, POOLS_CHANNEL
 from genpulse.errors import RequestError
 
 _log = logging.getLogger(__name__)
@@ -28,7 +27,6 @@ _log = logging.getLogger(__name__)
 _POP_S = 5.0
 _LEDGER_POLL_S = 1.0
 """How often a worker looks for due tasks in the ledger while the queue is out of reach (invariant 1)."""
-_CANCEL_POLL_S = 1.0
 _HAND_BACK_S = 5.0
 
 
@@ -45,6 +43,8 @@ class Worker:
         self._drain_s = drain_s
         self._attempts: dict[str, Attempt] = {}
         self._running: set[asyncio.Task[None]] = set()
+        self._paused: frozenset[str] = frozenset()
+        self._pools_changed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._beat_at = time.monotonic()
         self.ready = asyncio.Event()
@@ -59,6 +59,8 @@ class Worker:
     async def run(self) -> None:
         """Work until `stop`; returns when every task is finished or handed back."""
         await self._register()
+        with contextlib.suppress(RequestError):
+            await self._look_for_pauses()
         async with self._loops():
             self.ready.set()
             await self._stopping.wait()
@@ -73,7 +75,7 @@ class Worker:
     @asynccontextmanager
     async def _loops(self) -> AsyncGenerator[None]:
         poppers = [self._pop(pool, slots) for pool, slots in self._pools.items()]
-        async with self._background(self._beat(), self._hear_cancels(), self._poll_cancels(), *poppers):
+        async with self._background(self._beat(), self._hear(), self._poll(), *poppers):
             yield
 
     @asynccontextmanager
@@ -89,7 +91,7 @@ class Worker:
     # Lease ------------------------------------------------------------------------------------------------------
 
     async def _register(self) -> None:
-        info = {"host": platform.node(), "pid": os.getpid(), "pools": self._pools}
+        info = hosts.identify() | {"pools": self._pools}
         while True:
             try:
                 self._beat_at = time.monotonic()
@@ -117,8 +119,16 @@ class Worker:
                 continue
             _log.error("this worker was declared dead; it drops its tasks and starts anew")
             self._drop_all()
+            await self._absolve()
             self.id = new_id()
             await self._register()
+
+    async def _absolve(self) -> None:
+        """It was suspended, not crashed: take back the blame that its tasks got."""
+        for task_id, attempt in list(self._attempts.items()):
+            if attempt.task.suspicion == Suspicion.ALONE:
+                with contextlib.suppress(RequestError):
+                    await self._ledger.change(task_id, states.absolve)
 
     def _drop_all(self) -> None:
         for attempt in self._attempts.values():
@@ -131,6 +141,8 @@ class Worker:
         while True:
             await free.acquire()
             try:
+                while pool in self._paused:
+                    await self._pools_changed.wait()
                 task_ids = await self._next(pool)
             except asyncio.CancelledError:
                 free.release()
@@ -150,7 +162,16 @@ class Worker:
                 return [task.id for task in await self._ledger.due(pool, 20)]
             except RequestError:
                 return []
+        if task_id is not None and pool in self._paused:
+            await self._put_back(task_id)  # the pool was paused while this pop was waiting
+            return []
         return [task_id] if task_id is not None else []
+
+    async def _put_back(self, task_id: str) -> None:
+        with contextlib.suppress(RequestError):
+            task = await self._ledger.get_any(task_id)
+            if task is not None:
+                self._tools.signals.hint(task)
 
     def _start(self, pool: str, task_ids: list[str], free: asyncio.Semaphore) -> None:
         running = asyncio.create_task(self._claim_and_run(task_ids), name=f"slot of {pool}")
@@ -189,26 +210,35 @@ class Worker:
         self._tools.signals.changed(changed.task)
         return None if changed.task.terminal else changed.task
 
-    # Cancel -----------------------------------------------------------------------------------------------------
+    # Listen -----------------------------------------------------------------------------------------------------
 
-    async def _hear_cancels(self) -> None:
-        async with self._queue.subscribe(CANCEL_CHANNEL) as subscription:
+    async def _hear(self) -> None:
+        async with self._queue.subscribe(CANCEL_CHANNEL, POOLS_CHANNEL) as subscription:
             while True:
                 message = await subscription.get()
-                if message is not None:
+                if message is None:
+                    continue
+                if message[0] == CANCEL_CHANNEL:
                     self._cancel(str(message[1].get("task_id")))
+                else:
+                    with contextlib.suppress(RequestError):
+                        await self._look_for_pauses()
 
-    async def _poll_cancels(self) -> None:
+    async def _poll(self) -> None:
         """Without the queue, and for lost messages: look into the ledger about once a second."""
         while True:
-            await asyncio.sleep(_CANCEL_POLL_S)
-            if not self._attempts:
-                continue
-            try:
-                for task_id in await self._ledger.cancel_requested(self.id):
+            with contextlib.suppress(RequestError):
+                await self._look_for_pauses()
+                for task_id in await self._ledger.cancel_requested(self.id) if self._attempts else ():
                     self._cancel(task_id)
-            except RequestError:
-                continue
+            await asyncio.sleep(_LEDGER_POLL_S)
+
+    async def _look_for_pauses(self) -> None:
+        paused = await self._ledger.paused_pools()
+        if paused != self._paused:
+            self._paused = paused
+            self._pools_changed.set()
+            self._pools_changed = asyncio.Event()
 
     def _cancel(self, task_id: str) -> None:
         attempt = self._attempts.get(task_id)

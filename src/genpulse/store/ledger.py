@@ -26,7 +26,7 @@ from genpulse.store import queries, schema, writes
 from genpulse.store.database import Database
 from genpulse.store.group_commit import GroupCommit
 
-_t, _w, _f = schema.tasks.c, schema.workers.c, schema.files.c
+_t, _w, _f, _p = schema.tasks.c, schema.workers.c, schema.files.c, schema.pools.c
 
 
 class SqlLedger:
@@ -104,6 +104,21 @@ class SqlLedger:
         query = select(_t.id).where(_t.worker_id == worker_id, _t.cancel_requested_at.is_not(None))
         return list(await self.database.read(lambda conn: queries.ids(conn, query)))
 
+    async def ageing(self, since_before: Micros, limit: int) -> list[str]:
+        query = queries.ageing(since_before, limit)
+        return list(await self.database.read(lambda conn: queries.ids(conn, query)))
+
+    async def paused_pools(self) -> frozenset[str]:
+        query = select(_p.name).where(_p.paused)
+        return frozenset(await self.database.read(lambda conn: queries.ids(conn, query)))
+
+    async def pause_pool(self, pool: str, *, paused: bool) -> None:
+        def unit(conn: Connection) -> None:
+            conn.execute(delete(schema.pools).where(_p.name == pool))
+            conn.execute(schema.pools.insert(), {"name": pool, "paused": paused, "changed_at": self.database.now(conn)})
+
+        await self.database.write(unit)
+
     # Workers ----------------------------------------------------------------------------------------------------
 
     async def register_worker(self, worker_id: str, info: Json) -> None:
@@ -125,9 +140,6 @@ class SqlLedger:
     async def retire_worker(self, worker_id: str) -> None:
         await self.database.write(lambda conn: conn.execute(delete(schema.workers).where(_w.id == worker_id)))
 
-    async def retire_all_workers(self) -> None:
-        await self.database.write(lambda conn: conn.execute(delete(schema.workers)))
-
     async def workers(self) -> list[Json]:
         def unit(conn: Connection) -> list[Json]:
             rows = conn.execute(select(schema.workers).order_by(_w.started_at)).mappings()
@@ -135,19 +147,23 @@ class SqlLedger:
 
         return await self.database.read(unit)
 
-    async def orphans(self, lease: Micros, limit: int) -> list[Task]:
-        def unit(conn: Connection) -> list[Task]:
-            alive_since = self.database.now(conn) - lease
+    async def bury_workers(self, lease: Micros) -> list[Json]:
+        def silent(conn: Connection) -> Any:
+            return select(schema.workers).where(_w.heartbeat_at <= self.database.now(conn) - lease)
+
+        def unit(conn: Connection) -> list[Json]:
             # Deleting the row is the death certificate: a late heartbeat finds nothing and its worker starts anew.
-            conn.execute(delete(schema.workers).where(_w.heartbeat_at <= alive_since))
-            return queries.tasks(conn, queries.orphans(alive_since, limit))
+            dead = [dict(row) for row in conn.execute(silent(conn).with_for_update()).mappings()]
+            conn.execute(delete(schema.workers).where(_w.id.in_([row["id"] for row in dead])))
+            return dead
 
-        def anything(conn: Connection) -> bool:
-            alive_since = self.database.now(conn) - lease
-            silent = conn.execute(select(_w.id).where(_w.heartbeat_at <= alive_since).limit(1)).first()
-            return silent is not None or conn.execute(queries.orphans(alive_since, 1)).first() is not None
+        def anybody(conn: Connection) -> bool:
+            return conn.execute(silent(conn).limit(1)).first() is not None
 
-        return await self.database.write(unit) if await self.database.read(anything) else []
+        return await self.database.write(unit) if await self.database.read(anybody) else []
+
+    async def orphans(self, limit: int) -> list[Task]:
+        return await self.database.read(lambda conn: queries.tasks(conn, queries.orphans(limit)))
 
     # Files ------------------------------------------------------------------------------------------------------
 

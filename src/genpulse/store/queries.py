@@ -57,10 +57,8 @@ def events(conn: Connection, tenant: str, task_id: str, after: int) -> list[Even
 
 def position(conn: Connection, task: Task, cap: int) -> int | None:
     """Own waiting tasks that come before it, plus one. Bounded, since it stands in the path of a GET."""
-    rank = PRIORITY_RANK[task.priority]
-    sooner = or_(
-        _t.priority < rank, and_(_t.priority == rank, tuple_(_t.available_at, _t.id) < (task.available_at, task.id))
-    )
+    rank = task.rank
+    sooner = or_(_t.rank < rank, and_(_t.rank == rank, tuple_(_t.available_at, _t.id) < (task.available_at, task.id)))
     ahead = (
         select(_t.id).where(_is_queued, _t.tenant == task.tenant, _t.pool == task.pool, sooner).limit(cap).subquery()
     )
@@ -85,8 +83,8 @@ def queued_of(conn: Connection, tenant: str, cap: int) -> int:
 def due(now: Micros, pool: str, limit: int, after: tuple[int, Micros, str] | None) -> Select[Any]:
     query = select(schema.tasks).where(_is_queued, _t.pool == pool, _t.available_at <= now)
     if after is not None:
-        query = query.where(tuple_(_t.priority, _t.available_at, _t.id) > after)
-    return query.order_by(_t.priority, _t.available_at, _t.id).limit(limit)
+        query = query.where(tuple_(_t.rank, _t.available_at, _t.id) > after)
+    return query.order_by(_t.rank, _t.available_at, _t.id).limit(limit)
 
 
 def newly_due(now: Micros, since: Micros, limit: int) -> Select[Any]:
@@ -99,15 +97,22 @@ def newly_due(now: Micros, since: Micros, limit: int) -> Select[Any]:
     )
 
 
+def ageing(since_before: Micros, limit: int) -> Select[Any]:
+    low = _t.rank == PRIORITY_RANK["low"]
+    return select(_t.id).where(_is_queued, low, _t.available_at < since_before).order_by(_t.available_at).limit(limit)
+
+
 def overdue(now: Micros, limit: int) -> Select[Any]:
     passed = and_(_t.deadline_at.is_not(None), _t.finished_at.is_(None), _t.deadline_at <= now)
     return select(_t.id).where(passed, _is_queued).limit(limit)
 
 
-def orphans(alive_since: Micros, limit: int) -> Select[Any]:
-    w = schema.workers.c
-    alive = select(w.id).where(w.heartbeat_at > alive_since)
-    return select(schema.tasks).where(_t.worker_id.is_not(None), _t.worker_id.not_in(alive)).limit(limit)
+def orphans(limit: int) -> Select[Any]:
+    return (
+        select(schema.tasks)
+        .where(_t.worker_id.is_not(None), _t.worker_id.not_in(select(schema.workers.c.id)))
+        .limit(limit)
+    )
 
 
 def submission(conn: Connection, task_id: str, attempt: int) -> Submission | None:

@@ -24,30 +24,10 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
 
-from genpulse.core.models import PRIORITY_RANK, TASK_FIELDS, Priority
+from genpulse.core.models import TASK_FIELDS
 
 metadata = MetaData()
-
-_NAMES: dict[int, str] = {rank: str(Priority(name)) for name, rank in PRIORITY_RANK.items()}
-
-
-class PriorityRank(TypeDecorator[str]):
-    """`low|normal|high` in Python, a sortable small number in the table."""
-
-    impl = SmallInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> int | None:
-        del dialect
-        return PRIORITY_RANK[value] if isinstance(value, str) else value
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
-        del dialect
-        return None if value is None else _NAMES[value]
-
 
 tasks = Table(
     "tasks",
@@ -57,7 +37,8 @@ tasks = Table(
     Column("task_type", String(64), nullable=False),
     Column("model", String(200), nullable=False),
     Column("pool", String(32), nullable=False),
-    Column("priority", PriorityRank, nullable=False),
+    Column("priority", String(8), nullable=False),
+    Column("rank", SmallInteger, nullable=False),
     Column("state", String(12), nullable=False),
     Column("params", JSON, nullable=False),
     Column("metadata", JSON, nullable=False),
@@ -65,6 +46,7 @@ tasks = Table(
     Column("seed", BigInteger, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("crashes", Integer, nullable=False),
+    Column("suspicion", SmallInteger, nullable=False),
     Column("fence", BigInteger, nullable=False),
     Column("worker_id", String(36)),
     Column("created_at", BigInteger, nullable=False),
@@ -92,8 +74,8 @@ def _partial(name: str, condition: str, *columns: Any) -> Index:
     return Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
-_partial("tasks_queued", "state = 'queued'", tasks.c.pool, tasks.c.priority, tasks.c.available_at, tasks.c.id)
-_partial("tasks_queued_of_tenant", "state = 'queued'", tasks.c.tenant, tasks.c.pool, tasks.c.priority)
+_partial("tasks_queued", "state = 'queued'", tasks.c.pool, tasks.c.rank, tasks.c.available_at, tasks.c.id)
+_partial("tasks_queued_of_tenant", "state = 'queued'", tasks.c.tenant, tasks.c.pool, tasks.c.rank)
 _partial("tasks_delayed", "state = 'queued' AND available_at > created_at", tasks.c.available_at)
 _partial("tasks_owned", "worker_id IS NOT NULL", tasks.c.worker_id)
 _partial("tasks_deadline", "deadline_at IS NOT NULL AND finished_at IS NULL", tasks.c.deadline_at)
@@ -162,6 +144,14 @@ workers = Table(
     Column("info", JSON, nullable=False),
     Column("started_at", BigInteger, nullable=False),
     Column("heartbeat_at", BigInteger, nullable=False),
+)
+
+pools = Table(
+    "pools",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("paused", Boolean, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
 )
 
 keys = Table(

@@ -35,7 +35,19 @@ class ChangeTask:
 Write: TypeAlias = Accept | ChangeTask
 
 _MUTABLE = [
-    *("pool", "priority", "state", "attempt", "crashes", "fence", "worker_id", "available_at", "deadline_at"),
+    *(
+        "pool",
+        "priority",
+        "rank",
+        "state",
+        "attempt",
+        "crashes",
+        "suspicion",
+        "fence",
+        "worker_id",
+        "available_at",
+        "deadline_at",
+    ),
     *("started_at", "finished_at", "cancel_requested_at", "progress", "stage", "warnings", "result", "error", "cost"),
     "last_seq",
 ]

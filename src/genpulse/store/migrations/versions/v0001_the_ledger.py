@@ -78,6 +78,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("hash"),
     )
     op.create_table(
+        "pools",
+        sa.Column("name", sa.String(length=32), nullable=False),
+        sa.Column("paused", sa.Boolean(), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
         "submissions",
         sa.Column("task_id", sa.String(length=36), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
@@ -98,7 +105,8 @@ def upgrade() -> None:
         sa.Column("task_type", sa.String(length=64), nullable=False),
         sa.Column("model", sa.String(length=200), nullable=False),
         sa.Column("pool", sa.String(length=32), nullable=False),
-        sa.Column("priority", sa.SmallInteger(), nullable=False),
+        sa.Column("priority", sa.String(length=8), nullable=False),
+        sa.Column("rank", sa.SmallInteger(), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("params", sa.JSON(), nullable=False),
         sa.Column("metadata", sa.JSON(), nullable=False),
@@ -106,6 +114,7 @@ def upgrade() -> None:
         sa.Column("seed", sa.BigInteger(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("crashes", sa.Integer(), nullable=False),
+        sa.Column("suspicion", sa.SmallInteger(), nullable=False),
         sa.Column("fence", sa.BigInteger(), nullable=False),
         sa.Column("worker_id", sa.String(length=36), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
@@ -160,14 +169,14 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             "tasks_queued",
-            ["pool", "priority", "available_at", "id"],
+            ["pool", "rank", "available_at", "id"],
             unique=False,
             sqlite_where=sa.text("state = 'queued'"),
             postgresql_where=sa.text("state = 'queued'"),
         )
         batch_op.create_index(
             "tasks_queued_of_tenant",
-            ["tenant", "pool", "priority"],
+            ["tenant", "pool", "rank"],
             unique=False,
             sqlite_where=sa.text("state = 'queued'"),
             postgresql_where=sa.text("state = 'queued'"),

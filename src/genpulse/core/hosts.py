@@ -1,0 +1,37 @@
+"""Who a worker is, and whether it crashed: evidence about processes, where it can be had."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+from genpulse.core.models import Json
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def identify() -> Json:
+    """Host, start of the machine and process, as they are kept in a worker's row."""
+    boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else None
+    return {"host": platform.node(), "boot": boot, "pid": os.getpid()}
+
+
+def crashed(worker: Json) -> bool:
+    """Did this silent worker's process die by itself?
+
+    On this host: its process is gone and the machine was not restarted. On another host nothing can be seen; it is
+    taken for a crash, and taken back when the worker wakes up again.
+    """
+    here = identify()
+    if worker.get("host") != here["host"]:
+        return True
+    if worker.get("boot") != here["boot"]:
+        return False  # the machine was restarted
+    try:
+        os.kill(int(worker["pid"]), 0)
+    except (ProcessLookupError, KeyError, ValueError, OverflowError):
+        return True
+    except PermissionError:
+        pass
+    return False  # it lives: it was stopped, or the machine was suspended
