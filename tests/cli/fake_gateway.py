@@ -50,6 +50,7 @@ class Twists:
     drop_submits: int = 0
     """So many submits are accepted but answered by a closed connection."""
     expired_urls: int = 0
+    ignore_cancel: bool = False
     output_name: str = "picture.png"
     log: str | None = None
     warnings: list[str] = field(default_factory=list)
@@ -100,7 +101,7 @@ class FakeGateway:
         )
 
     def note(self, request: Request) -> None:
-        self.requests.append((request.method, request.url.path, dict(request.headers)))
+        self.requests.append((request.method, request.scope["path"], dict(request.headers)))
 
     # Tasks ------------------------------------------------------------------------------------------------------
 
@@ -201,7 +202,9 @@ class FakeGateway:
         ]
         start, limit = int(query.get("cursor", 0)), int(query.get("limit", 20))
         more = start + limit < len(found)
-        return JSONResponse({"tasks": found[start : start + limit], "next_cursor": str(start + limit) if more else None})
+        return JSONResponse(
+            {"tasks": found[start : start + limit], "next_cursor": str(start + limit) if more else None}
+        )
 
     async def get(self, request: Request) -> Response:
         self.note(request)
@@ -222,7 +225,7 @@ class FakeGateway:
             return missing()
         if task["status"] == "processing":
             await self.emit(task, cancel_requested_at=now())
-        if task["status"] not in TERMINAL:
+        if task["status"] not in TERMINAL and not self.twists.ignore_cancel:
             error = {"code": "canceled", "message": "Canceled.", "retryable": False, "money_at_risk": False}
             await self.emit(task, status="canceled", finished_at=now(), error=error)
         return JSONResponse(task)

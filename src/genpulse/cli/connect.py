@@ -24,5 +24,8 @@ def connect(session: Session) -> Api:
 
 def running_gateway(data_dir: Path) -> str | None:
     """The URL of a gateway that serves this data directory now."""
-    running = running_server(data_dir)
+    try:
+        running = running_server(data_dir)
+    except OSError:
+        return None  # an unreadable data directory is the server's trouble, not that of its clients
     return running.gateway_url if running is not None else None

@@ -8,6 +8,8 @@ from typing import Any
 from genpulse.cli.answers import Json, as_list, as_object
 
 COLUMNS = ("PARAM", "TYPE", "DEFAULT", "VALUES", "DESCRIPTION")
+_FILE_FIELDS = {"file_id", "url", "data"}
+"""An object with one of these is a form of a media input (design §7); `-p name=@path` makes it."""
 _DEPTH = 8
 """References followed at most: a schema may refer to itself."""
 
@@ -50,7 +52,7 @@ def _resolve(field: Json, defs: Json) -> Json:
 
 
 def _type(field: Json, defs: Json) -> str:
-    if "file_id" in as_object(field.get("properties")):
+    if _FILE_FIELDS & set(as_object(field.get("properties"))):
         return "file"
     if field.get("type") == "array":
         item = _resolve(as_object(field.get("items")), defs)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
@@ -75,7 +75,7 @@ def mask_url(url: str) -> str:
         user, colon, _ = credentials.partition(":")
         credentials = f"{user}:{_MASK}" if colon else _MASK
     query = re.sub(r"=[^&]*", f"={_MASK}", parts.query)
-    return urlunsplit((parts.scheme, f"{credentials}{at}{place}", parts.path, query, ""))
+    return f"{parts.scheme}://{credentials}{at}{place}{parts.path}" + (f"?{query}" if query else "")
 
 
 def _source(name: str, field: FieldInfo, environment: Mapping[str, Any], dotenv: Mapping[str, Any]) -> str:
