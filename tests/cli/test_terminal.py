@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -44,5 +49,36 @@ def test_a_hostile_gateway_cannot_act(lying: Cli, gateway: FakeGateway) -> None:
     for done in outputs:
         assert not UNSAFE.search(done.out + done.err)
         assert "\nError: forged" not in done.out + done.err
-    assert EVIL in outputs[0].err.replace("\\x1b", "\x1b") or "[bold red]markup[/]" in outputs[0].err
+    assert "[bold red]markup[/] {braces}" in outputs[0].err
     assert json.loads(outputs[3].out)["tasks"][0]["metadata"]["note"] == EVIL
+
+
+def on_terminal(*arguments: str, **environment: str) -> tuple[int, str]:
+    """Exit code and all that a terminal would have been sent."""
+    terminal, other_side = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "genpulse.cli", *arguments],
+        stdin=other_side,
+        stdout=other_side,
+        stderr=other_side,
+        env={**os.environ, "TERM": "xterm-256color", **environment},
+    )
+    os.close(other_side)
+    written = b""
+    with contextlib.suppress(OSError):  # how Linux tells that the other side has closed the terminal
+        while chunk := os.read(terminal, 4096):
+            written += chunk
+    os.close(terminal)
+    return process.wait(timeout=10), written.decode()
+
+
+@pytest.mark.parametrize("environment", [{}, {"NO_COLOR": "1"}])
+def test_a_terminal_gets_a_bar_and_colours_unless_forbidden(gateway: FakeGateway, environment: dict[str, str]) -> None:
+    gateway.twists.log = EVIL
+    code, written = on_terminal("--url", gateway.url, "run", "picture", "--model", f"m{EVIL}", **environment)
+    assert code == 0
+    assert "━" in written
+    assert "100 %" in written
+    assert "\x1b]0;title" not in written
+    assert "\x1b[31mred" not in written
+    assert bool(re.search(r"\x1b\[[34]\dm|\x1b\[38;", written)) == (not environment)

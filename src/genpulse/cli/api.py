@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlsplit
@@ -52,15 +53,17 @@ class Api:
 
     def __init__(self, base_url: str, key: str | None = None) -> None:
         self.base_url = base_url.rstrip("/")
-        headers = {"User-Agent": f"genpulse-cli/{__version__}"}
-        # A proxy of the environment is for the way out; a gateway on this machine is not behind it.
-        trust_env = not _is_loopback(base_url)
-        timeout = httpx2.Timeout(30, connect=5)
-        self._plain = httpx2.Client(headers=headers, timeout=timeout, trust_env=trust_env)
-        if key:
-            headers["Authorization"] = f"Bearer {key}"
+        self._options: dict[str, Any] = {
+            "headers": {"User-Agent": f"genpulse-cli/{__version__}"},
+            "timeout": httpx2.Timeout(30, connect=5),
+            # A proxy of the environment is for the way out; a gateway on this machine is not behind it.
+            "trust_env": not _is_loopback(base_url),
+        }
+        self._stack = ExitStack()
         try:
-            self._http = httpx2.Client(base_url=self.base_url, headers=headers, timeout=timeout, trust_env=trust_env)
+            self._http = self._stack.enter_context(httpx2.Client(base_url=self.base_url, **self._options))
+            if key:
+                self._http.headers["Authorization"] = f"Bearer {key}"
         except (UnicodeEncodeError, httpx2.InvalidURL) as error:
             message = "The API key or URL contains characters that can't be sent."
             raise CommandError(message, "Check --key and --url.", exit_code=Exit.USAGE, code="usage") from error
@@ -69,8 +72,12 @@ class Api:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._http.close()
-        self._plain.close()
+        self._stack.close()
+
+    @cached_property
+    def _plain(self) -> httpx2.Client:
+        """A client without the key, for signed URLs."""
+        return self._stack.enter_context(httpx2.Client(**self._options))
 
     # Tasks ------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """A whole GenPulse as a child process with a temporary data directory, which must leave nothing behind.
 
-It sees no settings of its parent: neither the environment's nor a `.env`, so a demo can't touch real data.
+It sees no settings of its parent: neither the environment's nor a `.env`, so it can't touch real data.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from genpulse.cli.connect import running_gateway
@@ -28,11 +29,13 @@ _OURS = ("GENPULSE_", "REDIS_URL", "DATABASE_URL")
 class ChildServer:
     """Started by `start`, ended by `stop`; as a context manager it is stopped in any case."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, environment: Mapping[str, str] | None = None) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="genpulse-")
         self.data_dir = Path(self._folder.name) / "data"
         self._log = Path(self._folder.name) / "server.log"
         self._options = options
+        self._environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        self._environment |= environment or {}
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> ChildServer:
@@ -53,7 +56,7 @@ class ChildServer:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own arguments
                 [sys.executable, "-m", "genpulse.cli", *arguments],
                 cwd=self._folder.name,
-                env={name: value for name, value in os.environ.items() if not name.startswith(_OURS)},
+                env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

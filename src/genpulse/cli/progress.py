@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from genpulse.cli.answers import TERMINAL, Json
+from genpulse.cli.answers import TERMINAL, Json, as_number
 from genpulse.cli.terminal import clean, say
 
 
@@ -113,20 +113,21 @@ class Bars:
         self._bars[task_id] = self._progress.add_task(clean(label), total=100, situation="")
 
     def state(self, task: Json) -> None:
-        changes: dict[str, Any] = {"situation": situation(task)}
-        progress = task.get("progress")
-        if isinstance(progress, int | float):
-            changes["completed"] = min(max(progress, 0), 100)
         bar = self._bars[str(task.get("task_id"))]
-        self._progress.update(bar, **changes)
+        waiting = task.get("status") == "pending"
+        done = 0.0 if waiting else self._forward(bar, as_number(task.get("progress")))
+        self._progress.update(bar, situation=situation(task), completed=done)
         if task.get("status") in TERMINAL:
             self._progress.stop_task(bar)
 
     def tick(self, task_id: str, progress: float | None, stage: str | None) -> None:
+        bar = self._bars[task_id]
         changes: dict[str, Any] = {"situation": clean(stage)} if stage else {}
-        if progress is not None:
-            changes["completed"] = min(max(progress, 0), 100)
-        self._progress.update(self._bars[task_id], **changes)
+        self._progress.update(bar, completed=self._forward(bar, progress), **changes)
+
+    def _forward(self, bar: TaskID, progress: float | None) -> float:
+        """Never backwards: a `state` event carries the progress of its commit, which may be older than a tick."""
+        return min(max(progress or 0.0, self._progress.tasks[bar].completed), 100.0)
 
     def note(self, message: str) -> None:
         self._progress.console.print(clean(message))
