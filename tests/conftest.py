@@ -9,7 +9,7 @@ from genpulse.store.database import Database
 from genpulse.store.ledger import SqlLedger
 from genpulse.store.migrate import migrate
 
-pytest_plugins = ["tests.postgres"]
+pytest_plugins = ["tests.postgres", "tests.servers"]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

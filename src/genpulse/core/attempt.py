@@ -246,9 +246,7 @@ class Attempt:
     async def _work(self) -> None:
         handler, job, backend = self._resolve()
         if backend is None:
-            finished, files = await HandlerRun(job, self.task, self._tools.files, self.report, self.log_line).execute(
-                handler
-            )
+            finished, files = await self._run_handler(handler, job)
         else:
             self._execution = self._execution or Execution(backend, job, self, self._tools.ledger)
             finished = await self._execution.run()

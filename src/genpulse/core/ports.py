@@ -101,9 +101,9 @@ class Queue(Protocol):
         ...
 
     async def requeue(self, hint: Hint) -> bool:
-        """Move a queued hint to the end of its (changed) priority class, atomically.
+        """Move a queued hint to the end of the class of its (changed) rank, atomically.
 
-        False when it isn't queued, is in that class already, or was moved to the front.
+        False when it isn't queued or is in that class already.
         """
         ...
 

@@ -43,7 +43,8 @@ class Worker:
         self._drain_s = drain_s
         self._attempts: dict[str, Attempt] = {}
         self._running: set[asyncio.Task[None]] = set()
-        self._paused: frozenset[str] = frozenset()
+        self.paused: frozenset[str] = frozenset()
+        """Pools that start nothing now."""
         self._pools_changed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._beat_at = time.monotonic()
@@ -141,7 +142,7 @@ class Worker:
         while True:
             await free.acquire()
             try:
-                while pool in self._paused:
+                while pool in self.paused:
                     await self._pools_changed.wait()
                 task_ids = await self._next(pool)
             except asyncio.CancelledError:
@@ -162,7 +163,7 @@ class Worker:
                 return [task.id for task in await self._ledger.due(pool, 20)]
             except RequestError:
                 return []
-        if task_id is not None and pool in self._paused:
+        if task_id is not None and pool in self.paused:
             await self._put_back(task_id)  # the pool was paused while this pop was waiting
             return []
         return [task_id] if task_id is not None else []
@@ -235,8 +236,8 @@ class Worker:
 
     async def _look_for_pauses(self) -> None:
         paused = await self._ledger.paused_pools()
-        if paused != self._paused:
-            self._paused = paused
+        if paused != self.paused:
+            self.paused = paused
             self._pools_changed.set()
             self._pools_changed = asyncio.Event()
 

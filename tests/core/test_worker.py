@@ -1,0 +1,205 @@
+"""The worker with the real queue and ledger: it runs what is due, once, and lets go what it should."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from genpulse.core import states
+from genpulse.core.models import State, Suspicion
+from genpulse.errors import RequestError
+from tests.core.system import System
+from tests.servers import ValkeyServer
+
+
+async def test_a_typed_handler_runs_and_its_output_is_kept(system: System) -> None:
+    async with system.working():
+        task = await system.end(await system.submit("shout", {"text": "hi"}))
+    assert task.state == State.SUCCEEDED and task.result is not None
+    assert (task.result["data"], task.warnings) == ({"text": "HI"}, ["loud"])
+    [output] = task.result["outputs"]
+    file = await system.files.find(output["file_id"])
+    assert file is not None and file.task_id == task.id
+    assert b"".join([chunk async for chunk in system.files.open(file)]) == b"HI"
+
+
+async def test_a_scaffold_handler_runs_unchanged(system: System) -> None:
+    with pytest.raises(RequestError) as caught:
+        await system.submit("odd", {"n": 2})
+    assert (caught.value.code, caught.value.fields[0].field) == ("invalid_params", "params")
+    async with system.working():
+        task = await system.end(await system.submit("odd", {"n": 3}))
+        wrong = await system.end(await system.submit("odd", {"answer": [1]}))
+    assert task.result is not None and task.result["data"] == {"ok": True}
+    assert wrong.error is not None and wrong.error["code"] == "internal"
+
+
+async def test_blocking_code_runs_in_a_thread(system: System) -> None:
+    async with system.working():
+        task = await system.end(await system.submit("block"))
+    assert task.result is not None and task.result["data"] == {"thread": True}
+
+
+async def test_a_pool_runs_no_more_than_its_slots(make_system: Any) -> None:
+    system = make_system(pools={"handlers": 3})
+    tasks = [await system.submit("hold") for _ in range(8)]
+    async with system.working():
+        async with asyncio.timeout(5):
+            while len(system.gate.started) < 3:
+                await asyncio.sleep(0.01)
+        assert (await system.ledger.counts())[State.RUNNING] == 3
+        system.gate.open.set()
+        for task in tasks:
+            await system.end(task)
+    assert system.gate.most == 3
+    assert sorted(system.gate.started) == sorted(task.id for task in tasks)
+
+
+async def test_two_workers_share_without_running_anything_twice(system: System) -> None:
+    system.gate.open.set()
+    async with system.working(), system.working():
+        tasks = [await system.submit("hold") for _ in range(60)]
+        for task in tasks:
+            await system.end(task)
+    assert sorted(system.gate.started) == sorted(task.id for task in tasks)
+
+
+async def test_repeated_and_forged_hints_do_no_harm(system: System) -> None:
+    system.gate.open.set()
+    task = await system.submit("hold")
+    async with system.working():
+        await system.end(task)
+        await system.queue.push_task(task, task)
+        later = await system.end(await system.submit("hold"))
+    assert system.gate.started == [task.id, later.id]
+
+
+async def test_cancel_of_a_running_task(system: System) -> None:
+    async with system.working():
+        task = await system.submit("hold")
+        await system.until(task, State.RUNNING)
+        asked = await system.tasks.cancel("default", task.id)
+        assert asked.status == "processing" and asked.cancel_requested_at is not None
+        ended = await system.end(task)
+    assert ended.state == State.CANCELLED and system.gate.running == 0
+
+
+async def test_cancel_of_a_waiting_task_removes_its_hint(system: System) -> None:
+    task = await system.submit("hold")
+    ended = await system.tasks.cancel("default", task.id)
+    assert ended.state == State.CANCELLED
+    await system.signals.close()
+    assert await system.queue.rank("handlers", task.id) is None
+    again = await system.tasks.cancel("default", task.id)
+    assert again == ended
+
+
+async def test_a_stopped_worker_hands_its_tasks_back(system: System) -> None:
+    async with system.working(drain_s=0.05):
+        task = await system.submit("hold")
+        await system.until(task, State.RUNNING)
+    handed = await system.ledger.get_any(task.id)
+    assert handed is not None and (handed.state, handed.attempt) == (State.QUEUED, 1)
+    system.gate.open.set()
+    async with system.working():
+        assert (await system.end(task)).state == State.SUCCEEDED
+
+
+async def test_a_stopped_worker_lets_running_tasks_finish(system: System) -> None:
+    async with system.working() as worker:
+        task = await system.submit("hold")
+        await system.until(task, State.RUNNING)
+        worker.stop()
+        system.gate.open.set()
+    assert (await system.tasks.get("default", task.id)).state == State.SUCCEEDED
+    assert await system.ledger.workers() == []
+
+
+async def test_a_worker_declared_dead_drops_its_tasks_and_starts_anew(make_system: Any) -> None:
+    system = make_system(lease_s=0.6)
+    async with system.working() as worker:
+        first_id = worker.id
+        task = await system.submit("hold")
+        await system.until(task, State.RUNNING)
+        await system.ledger.bury_workers(0)
+        await system.ledger.change(task.id, states.rescue(first_id, 3, suspect=False))
+        async with asyncio.timeout(5):
+            while worker.id == first_id or system.gate.running:
+                await asyncio.sleep(0.02)
+        system.gate.open.set()
+        await system.queue.push_task(task)
+        ended = await system.end(task)
+    assert ended.state == State.SUCCEEDED and len(system.gate.started) == 2
+
+
+async def test_without_redis_tasks_are_claimed_from_the_ledger(make_system: Any, own_valkey: ValkeyServer) -> None:
+    system = make_system(redis_url=own_valkey.url)
+    async with system.working():
+        own_valkey.stop()
+        task = await system.end(await system.submit("shout", {"text": "x"}), within_s=8)
+        assert task.state == State.SUCCEEDED
+        running = await system.submit("hold")
+        await system.until(running, State.RUNNING)
+        await system.tasks.cancel("default", running.id)
+        assert (await system.end(running)).state == State.CANCELLED
+        own_valkey.start()
+        async with system.reconciling():
+            assert (await system.end(await system.submit("shout"))).state == State.SUCCEEDED
+
+
+async def test_a_paused_pool_starts_nothing(system: System) -> None:
+    system.gate.open.set()
+    await system.ledger.pause_pool("handlers", paused=True)
+    async with system.working():
+        task = await system.submit("hold")
+        assert (await system.tasks.wait(task, 0.3)).state == State.QUEUED
+        await system.ledger.pause_pool("handlers", paused=False)
+        assert (await system.end(task)).state == State.SUCCEEDED
+
+
+async def test_a_pause_catches_the_pop_that_was_waiting(system: System) -> None:
+    system.gate.open.set()
+    async with system.working() as worker:
+        await system.end(await system.submit("hold"))
+        await system.ledger.pause_pool("handlers", paused=True)
+        async with asyncio.timeout(5):
+            while not worker.paused:
+                await asyncio.sleep(0.02)
+        task = await system.submit("hold")
+        assert (await system.tasks.wait(task, 0.3)).state == State.QUEUED
+        await system.ledger.pause_pool("handlers", paused=False)
+        assert (await system.end(task)).state == State.SUCCEEDED
+
+
+async def test_a_suspect_runs_alone(system: System) -> None:
+    suspect = await system.submit("hold")
+    await system.ledger.change(suspect.id, states.claim("dead"))
+    await system.ledger.change(suspect.id, states.rescue("dead", 3, suspect=True))
+    await system.signals.close()
+    await system.queue.remove_task("handlers", suspect.id)
+    beside = await system.submit("hold")
+    async with system.working():
+        async with asyncio.timeout(5):
+            while system.gate.started != [beside.id]:
+                await asyncio.sleep(0.01)
+        await system.queue.push_task(suspect)
+        await system.until(suspect, State.RUNNING)
+        newcomer = await system.submit("hold")
+        await system.until(newcomer, State.RUNNING)
+        assert system.gate.started == [beside.id]
+        system.gate.open.set()
+        for task in (beside, suspect, newcomer):
+            await system.end(task)
+    assert system.gate.most == 1
+    ended = await system.ledger.get_any(suspect.id)
+    assert ended is not None and ended.suspicion == Suspicion.ALONE
+
+
+async def test_progress_is_kept_and_published(system: System) -> None:
+    task = await system.submit("odd")
+    async with system.working():
+        seen: list[Any] = [found async for found in system.tasks.events(task)]
+    types = [getattr(found, "type", None) for found in seen]
+    assert types.count("state") == 3
+    assert seen[-1].data["status"] == "completed"
+    assert [event.seq for event in seen if event.__class__.__name__ == "Event"] == [1, 2, 3]
