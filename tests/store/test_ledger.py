@@ -133,10 +133,17 @@ async def test_one_bad_write_does_not_spoil_its_batch(ledger: SqlLedger) -> None
     assert len(await ledger.list("default", TaskFilter())) == 2
 
 
-async def test_a_repeated_given_id_is_ignored(ledger: SqlLedger) -> None:
-    given = new_task(body_hash="h")
-    assert not (await ledger.accept(given)).replayed
-    assert (await ledger.accept(given)).replayed
+async def test_a_repeated_given_id_is_ignored_with_the_same_body_only(ledger: SqlLedger) -> None:
+    given = new_task(given_id=True)
+    first = await ledger.accept(given)
+    again = await ledger.accept(given)
+    assert not first.replayed and again.replayed and again.task == first.task
+    for changes in ({"params": {}}, {"tenant": "other"}):
+        with pytest.raises(RequestError) as caught:
+            await ledger.accept(new_task(id=given.id, given_id=True, **changes))
+        assert caught.value.code == "idempotency_key_reused"
+    both = await asyncio.gather(*(ledger.accept(new_task(id=new_id(), given_id=True)) for _ in range(3)))
+    assert not any(answer.replayed for answer in both)
 
 
 async def test_lists_page_newest_first_and_filter(ledger: SqlLedger) -> None:

@@ -149,6 +149,8 @@ class NewTask:
     warnings: list[str] = field(default_factory=list[str])
     idempotency_key: str | None = None
     body_hash: str | None = None
+    given_id: bool = False
+    """The id was chosen by a direct producer: it may have been used before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,9 @@ class TaskService:
     ) -> Accepted:
         """Accept a task durably: when this returns, the row is committed (invariant 2).
 
+        Args:
+            task_id: an id that a direct producer chose; used again with the same body, the same task is returned.
+
         Raises:
             RequestError: what is wrong with the request, `queue_full`, `storage_full`, `unavailable`,
                 `idempotency_key_reused`.
@@ -120,7 +123,8 @@ class TaskService:
                 deadline_s=request.deadline_s,
                 warnings=warnings,
                 idempotency_key=idempotency_key,
-                body_hash=body_hash(request) if idempotency_key or task_id else None,
+                body_hash=body_hash(request) if idempotency_key else None,
+                given_id=task_id is not None,
             )
         )
         if not accepted.replayed:

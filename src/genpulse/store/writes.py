@@ -169,11 +169,19 @@ def _replays(conn: Connection, keyed: dict[str, tuple[NewTask, Any]]) -> dict[st
 
 def _given_ids(conn: Connection, news: list[NewTask]) -> dict[str, Accepted | RequestError]:
     """Direct producers choose task ids: a repeated one with the same body is ignored (design §7)."""
-    given = [new for new in news if new.body_hash is not None and new.idempotency_key is None]
+    given = {new.id: new for new in news if new.given_id}
     if not given:
         return {}
-    tasks = _read(conn, _FIND_TASKS, {new.id for new in given})
-    return {new.id: Accepted(tasks[new.id], replayed=True) for new in given if new.id in tasks}
+    answers: dict[str, Accepted | RequestError] = {}
+    for task_id, task in _read(conn, _FIND_TASKS, set(given)).items():
+        same = _body(task) == _body(given[task_id])
+        taken = RequestError("idempotency_key_reused", "This task id was used with another body.")
+        answers[task_id] = Accepted(task, replayed=True) if same else taken
+    return answers
+
+
+def _body(task: Task | NewTask) -> tuple[object, ...]:
+    return task.tenant, task.task_type, task.model, task.priority, task.params, task.metadata, task.options
 
 
 def _change(conn: Connection, batch: Batch, changes: list[ChangeTask]) -> list[Changed]:
