@@ -32,6 +32,17 @@ class _Waiter:
 
     connection: Connection
     client_id: int | None
+
+
+@dataclass(slots=True)
+class _Call:
+    """One call on a waiter. (A waiter may serve the next call already when an earlier one is still given up.)"""
+
+    waiter: _Waiter
+    command: tuple[Any, ...]
+    timeout: float
+    keep: Callable[[Reply], Awaitable[None]] | None
+    undo: Callable[[Reply], Awaitable[None]]
     abandoned: bool = False
 
 
@@ -41,7 +52,7 @@ class BlockingCalls:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
         self._idle: list[_Waiter] = []
-        self._busy: dict[asyncio.Task[Reply], _Waiter] = {}
+        self._busy: dict[asyncio.Task[Reply], _Call] = {}
         self._background: set[asyncio.Task[None]] = set()
 
     async def call(
@@ -64,15 +75,15 @@ class BlockingCalls:
             QueueUnavailableError: the server can't be reached.
         """
         self._link.circuit.enter()
-        waiter = await self._take()
-        running = asyncio.create_task(self._wait(waiter, command, timeout, keep))
-        self._busy[running] = waiter
+        call = _Call(await self._take(), command, timeout, keep, undo)
+        running = asyncio.create_task(self._wait(call))
+        self._busy[running] = call
         running.add_done_callback(self._busy.pop)
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
-            waiter.abandoned = True
-            self._in_background(self._take_back(running, waiter, undo))
+            call.abandoned = True
+            self._in_background(self._take_back(running, call))
             raise
 
     async def _take(self) -> _Waiter:
@@ -92,50 +103,46 @@ class BlockingCalls:
                 raise self._link.problem(error) from error
             raise
 
-    async def _wait(
-        self,
-        waiter: _Waiter,
-        command: tuple[Any, ...],
-        timeout: float,
-        keep: Callable[[Reply], Awaitable[None]] | None,
-    ) -> Reply:
+    async def _wait(self, call: _Call) -> Reply:
+        connection = call.waiter.connection
         loop = asyncio.get_running_loop()
-        end = loop.time() + timeout
-        reply: Reply = None
+        end = loop.time() + call.timeout
+        left, reply = call.timeout, None
         try:
-            while reply is None and not waiter.abandoned and (left := end - loop.time()) > 0:
+            while reply is None and not call.abandoned:
                 # A timeout of 0 would mean "for ever".
                 wait_s = max(0.01, min(left, SLICE_S))
                 async with asyncio.timeout(wait_s + CALL_TIMEOUT_S):
-                    await send(waiter.connection, *command, f"{wait_s:.3f}")
-                    reply = await receive(waiter.connection)
+                    await send(connection, *call.command, f"{wait_s:.3f}")
+                    reply = await receive(connection)
+                left = end - loop.time()
+                if left <= 0:
+                    break
         except BaseException as error:
-            await waiter.connection.disconnect(nowait=True)
+            await connection.disconnect(nowait=True)
             if isinstance(error, RedisError | OSError):
                 raise self._link.problem(error) from error
             raise
         self._link.circuit.succeeded()
         if len(self._idle) < _IDLE_CONNECTIONS:
-            self._idle.append(waiter)
-            waiter.abandoned = False
+            self._idle.append(call.waiter)
         else:
-            await waiter.connection.disconnect(nowait=True)
-        if reply is not None and keep is not None:
-            await keep(reply)
+            await connection.disconnect(nowait=True)
+        if reply is not None and call.keep is not None:
+            await call.keep(reply)
         return reply
 
-    async def _take_back(
-        self, running: asyncio.Task[Reply], waiter: _Waiter, undo: Callable[[Reply], Awaitable[None]]
-    ) -> None:
+    async def _take_back(self, running: asyncio.Task[Reply], call: _Call) -> None:
         try:
-            await self._unblock(running, waiter)
+            await self._unblock(running, call.waiter)
             reply = await running
             if reply is not None:
-                await undo(reply)
+                await call.undo(reply)
         except QueueUnavailableError as error:
             _log.debug("could not give back what a cancelled call took: %s", error)
 
     async def _unblock(self, running: asyncio.Task[Reply], waiter: _Waiter) -> None:
+        # Should the waiter serve another call by then, that one just goes on waiting.
         if not running.done() and waiter.client_id is not None:
             await self._link.call("CLIENT", "UNBLOCK", waiter.client_id)
 
@@ -146,10 +153,10 @@ class BlockingCalls:
 
     async def close(self) -> None:
         """End waiting calls (their callers get None) and close the connections."""
-        for running, waiter in list(self._busy.items()):
-            waiter.abandoned = True
+        for running, call in list(self._busy.items()):
+            call.abandoned = True
             try:
-                await self._unblock(running, waiter)
+                await self._unblock(running, call.waiter)
             except QueueUnavailableError:
                 break  # it is away: the calls fail by themselves
         ending = {*self._busy, *self._background}

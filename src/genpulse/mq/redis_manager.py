@@ -3,7 +3,7 @@
 Promises the order that `lua/place.lua` states, that nothing in here is needed to keep a task (invariant 1), and a
 `QueueUnavailableError` within seconds when the server is away. Holds task ids, never payloads.
 
-Keys, each after the prefix: `queue:<pool>` (all hints of a pool), `fair:<pool>` and `fair:<pool>:<priority>` (fairness;
+Keys, each after the prefix: `queue:<pool>` (all hints of a pool), `fair:<pool>` and `fair:<pool>:<rank>` (fairness;
 they die with the queue), `generation`, `progress:<task_id>` (an hour). Those of direct producers: `ingress.py`.
 """
 
@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal
 
 from genpulse.core.ids import new_id
-from genpulse.core.models import PRIORITY_RANK, Json
+from genpulse.core.models import Json
 from genpulse.core.ports import Hint, QueueUnavailableError, Subscription
 from genpulse.mq.blocking import BlockingCalls
 from genpulse.mq.ingress import Ingress
@@ -27,8 +27,8 @@ from genpulse.mq.server_check import check_server
 _BATCH = 500
 """Hints per script call: a call of this size keeps the server busy for a few milliseconds."""
 _PLACE, _POPPED, _FRONT = Script("place"), Script("popped"), Script("front")
-_PRIORITIES = sorted(PRIORITY_RANK, key=PRIORITY_RANK.__getitem__)
-_CLASS = {priority: number for number, priority in enumerate(_PRIORITIES, start=1)}
+_CLASSES = (1, 2, 3)
+"""Ranks that are shared fairly; rank 0 is the front."""
 _log = logging.getLogger(__name__)
 
 
@@ -67,9 +67,9 @@ class RedisManager:
         return await self._place("push", hints)
 
     async def requeue(self, hint: Hint) -> bool:
-        """Move a queued hint to the end of its (changed) priority class.
+        """Move a queued hint to the end of the class of its (changed) rank, atomically.
 
-        False when it isn't queued, is in that class already, or was moved to the front.
+        False when it isn't queued or is in that class already.
         """
         return await self._place("requeue", (hint,)) > 0
 
@@ -82,7 +82,7 @@ class RedisManager:
             for start in range(0, len(members), _BATCH):
                 args: list[Any] = [mode]
                 for hint in members[start : start + _BATCH]:
-                    args += hint.id, hint.tenant, _CLASS[hint.priority]
+                    args += hint.id, hint.tenant, hint.rank
                 placed += int(await self._link.run(_PLACE, self._fair_keys(pool), args))
         return placed
 
@@ -144,7 +144,7 @@ class RedisManager:
     def _fair_keys(self, pool: str) -> list[str]:
         """The keys of `place.lua`."""
         fair = f"{self._prefix}fair:{pool}"
-        return [self._queue_key(pool), fair, *(f"{fair}:{priority}" for priority in _PRIORITIES)]
+        return [self._queue_key(pool), fair, *(f"{fair}:{rank}" for rank in _CLASSES)]
 
     # Messages ----------------------------------------------------------------------------------------------------
 

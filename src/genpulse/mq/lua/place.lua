@@ -1,31 +1,32 @@
--- Gives hints their place in a pool's queue: pushes new ones, or moves queued ones to another priority class.
+-- Gives hints their place in a pool's queue: pushes new ones, or moves queued ones to the class they have now.
 --
 -- The score of a hint
 --
---     score = class * 2^48 + S            class: high 1, normal 2, low 3
+--     score = class * 2^48 + S            class: the hint's rank, high 1, normal 2, low 3
 --     S     = max(V, F[tenant])           its start tag: start-time fair queueing, one unit of service per hint
 --     F[tenant] = S + 1                   the finish tag of the tenant's newest hint in this class
 --     V     = the start tag of the hint popped last in this class (see popped.lua), never above the least tag queued
 --
---   Lower is sooner. Equal scores are ordered by member, that is by id, that is by age (our ids are UUIDv7). Scores
---   below 0 are hints moved to the front (front.lua). A class starts again at S = 0 whenever it is empty.
+--   Lower is sooner. Equal scores are ordered by member, that is by id, that is by age (our ids are UUIDv7). A class
+--   starts again at S = 0 whenever it is empty. Rank 0 is the front: a score below 0 and below all others, so that the
+--   latest to be put there is the first (also front.lua).
 --
 -- What follows
 --   - A tenant with 10,000 queued hints has them at S, S+1, S+2 ...; another tenant's single hint gets S = V and so goes
 --     ahead of all but the head of them, whenever it comes. Newcomers all get V: first come, first served.
 --   - All tags are whole numbers. A class has room for 2^48 pops between two moments of being empty, and the largest
 --     score is below 2^50: exact in a double (2^53).
---   - F holds tenants with a tag above V only (the others would get V anyway); it is emptied with its class, and
---     expires after 30 days without a push, so it can't outgrow the tenants that have hints queued.
+--   - F has at most one entry per tenant, and only of those above V (the others would get V anyway); it is emptied with
+--     its class, and expires after 30 days without a push.
 --
 -- Rebuild after a wipe: the reconciler pushes all queued ids again in order of class and age. V and every F start at 0,
 --   so each tenant gets the tags 0, 1, 2 ... for its own hints: the order within a tenant is kept and tenants are
---   interleaved again. Nothing else needs to be restored.
+--   interleaved again. Nothing else needs to be restored. (Of several at the front, the youngest is then the first.)
 --
 -- Idempotent: a queued id keeps its place, so a push may be repeated.
 --
 -- KEYS  1 queue, 2 virtual times (hash class -> V), 3 4 5 finish tags of class 1 2 3 (sorted sets tenant -> F)
--- ARGV  1 "push" or "requeue", then id, tenant, class of each hint
+-- ARGV  1 "push" or "requeue", then id, tenant, rank of each hint
 -- Returns how many hints were placed.
 
 local BAND = 2 ^ 48
@@ -61,6 +62,11 @@ local function clock(class)
 end
 
 local function place(id, tenant, class)
+  if class == 0 then
+    local head = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')
+    redis.call('ZADD', queue, digits(math.min(tonumber(head[2] or 0), 0) - 1), id)
+    return
+  end
   local finish = KEYS[2 + class]
   local start = math.max(clock(class), tonumber(redis.call('ZSCORE', finish, tenant) or 0))
   redis.call('ZADD', queue, digits(class * BAND + start), id)
@@ -71,11 +77,12 @@ end
 local placed = 0
 for i = 2, #ARGV, 3 do
   local id, tenant, class = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
-  local score = redis.call('ZSCORE', queue, id)
+  local found = redis.call('ZSCORE', queue, id)
+  local score = found and tonumber(found)
   if not requeue and not score then
     place(id, tenant, class)
     placed = placed + 1
-  elseif requeue and score and tonumber(score) >= 0 and math.floor(tonumber(score) / BAND) ~= class then
+  elseif requeue and score and math.max(math.floor(score / BAND), 0) ~= class then
     redis.call('ZREM', queue, id)
     place(id, tenant, class)
     placed = placed + 1
