@@ -153,7 +153,7 @@ async def test_a_full_server_refuses_without_being_taken_for_dead(
     own_valkey: ValkeyServer, queue: RedisManager
 ) -> None:
     own_valkey.command("CONFIG", "SET", "maxmemory", "1")
-    with pytest.raises(QueueUnavailableError, match="OOM"):
+    with pytest.raises(QueueUnavailableError, match="maxmemory"):
         await queue.mark_generation()
     assert await queue.ping()
     own_valkey.command("CONFIG", "SET", "maxmemory", "0")

@@ -7,6 +7,7 @@ directory's lock), and that damaged files are set aside and not fatal: the queue
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
@@ -54,7 +55,10 @@ class EmbeddedValkey:
         self._data_dir = data_dir.absolute()
         self._configured_run_dir = run_dir
         self._lock = lock
-        self._use_kernel_guard = use_kernel_guard
+        if use_kernel_guard is None:
+            # The kernel watches the forking thread; only the main thread surely lives as long as the process.
+            use_kernel_guard = sys.platform == "linux" and threading.current_thread() is threading.main_thread()
+        self._kernel_guard = use_kernel_guard
         self._dir = self._data_dir / "valkey"
         self._log_path = self._data_dir / "logs" / "valkey.log"
         self._run_dir: Path | None = None
@@ -106,7 +110,7 @@ class EmbeddedValkey:
             if self._process is not None:
                 started = loop.time()
                 status = await self._process.wait()
-                self._kill_group(self._process.pid)  # a guard that was killed leaves its server behind
+                self._kill_what_its_guard_left(self._process.pid)
                 _log.warning("the embedded Valkey ended (%s); starting it again", _describe(status))
                 if loop.time() - started > _STEADY_S:
                     backoff = _BACKOFF_S[0]
@@ -161,16 +165,12 @@ class EmbeddedValkey:
             ended.cancel()
 
     async def _spawn(self) -> asyncio.subprocess.Process:
-        kernel_guard = self._use_kernel_guard
-        if kernel_guard is None:
-            # The kernel watches the forking thread; only the main thread surely lives as long as the process.
-            kernel_guard = sys.platform == "linux" and threading.current_thread() is threading.main_thread()
-        mode = ["exec", str(os.getpid())] if kernel_guard else ["watch"]
+        mode = ["exec", str(os.getpid())] if self._kernel_guard else ["watch"]
         with self._open_log() as log:
             return await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py")), *mode),
                 *self._command(),
-                stdin=asyncio.subprocess.DEVNULL if kernel_guard else asyncio.subprocess.PIPE,
+                stdin=asyncio.subprocess.DEVNULL if self._kernel_guard else asyncio.subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # a Ctrl-C in the terminal must not stop it before its clients have drained
@@ -222,6 +222,8 @@ class EmbeddedValkey:
             except TimeoutError:
                 _log.warning("the embedded Valkey did not stop in %s s; killing it", _STOP_S)
                 await self._kill()
+        if process is not None:
+            self._kill_what_its_guard_left(process.pid)
         self._process = None
         if self._run_dir is not None:
             self._socket.unlink(missing_ok=True)
@@ -229,16 +231,15 @@ class EmbeddedValkey:
 
     async def _kill(self) -> None:
         if self._process is not None and self._process.returncode is None:
-            self._kill_group(self._process.pid)
+            os.killpg(self._process.pid, signal.SIGKILL)  # it leads its session, alone or as the guard of the server
             await self._process.wait()
         self._process = None
 
-    def _kill_group(self, leader: int) -> None:
-        """The server leads its session, or its guard does, and the server is in it."""
-        try:
-            os.killpg(leader, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+    def _kill_what_its_guard_left(self, guard: int) -> None:
+        """A guard that was killed itself leaves its server behind, in its process group."""
+        if not self._kernel_guard:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(guard, signal.SIGKILL)
 
 
 async def _ping(socket: Path) -> bytes:
