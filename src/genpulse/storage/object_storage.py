@@ -43,7 +43,7 @@ class ObjectStorage:
 
     @classmethod
     def from_url(cls, url: str | None, data_dir: Path) -> ObjectStorage:
-        """The storage of GENPULSE_STORAGE_URL: s3://bucket/prefix, gs://…, az://account/container/prefix; else local.
+        """The storage of GENPULSE_STORAGE_URL: s3://bucket/prefix, gs://bucket/…, az://container/…; else local.
 
         Raises:
             ValueError: the address is not one of these, or incomplete; never shows secrets in it.
