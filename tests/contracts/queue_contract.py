@@ -124,6 +124,16 @@ class QueueContract:
         owners = ["alice" if task_id in {h.id for h in alice} else "bob" for task_id in await pop_all(queue)]
         assert all({owners[n], owners[n + 1]} == {"alice", "bob"} for n in range(0, 100, 2))
 
+    async def test_who_comes_late_has_no_arrears_to_claim(self, queue: Queue) -> None:
+        """Bob's flood comes when alice has been served for a while: they take turns from then on."""
+        await queue.push_task(*hints(100))
+        for _ in range(50):
+            await queue.pop_task("local", 1)
+        bob = hints(50, tenant="bob")
+        await queue.push_task(*bob)
+        first = [await queue.pop_task("local", 1) for _ in range(20)]
+        assert 9 <= sum(hint.id in first for hint in bob) <= 11
+
     async def test_order_within_a_tenant_survives_fairness(self, queue: Queue) -> None:
         alice: list[AHint] = []
         for n in range(30):

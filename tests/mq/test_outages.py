@@ -190,14 +190,36 @@ async def test_subscriptions_hear_other_processes_again_after_a_restart(
 async def test_a_frozen_link_is_noticed_while_nothing_is_said(
     own_valkey: ValkeyServer, queue: RedisManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The pub/sub connection asks for a sign of life and connects again."""
+    """The pub/sub connection asks for a sign of life, is given up without one, and made anew."""
     monkeypatch.setattr("genpulse.mq.pubsub._SILENCE_S", 0.2)
     async with queue.subscribe("a") as subscription:
         own_valkey.freeze()
-        await asyncio.sleep(2.5)  # silence and the time for an answer pass
+        async with asyncio.timeout(4):
+            while queue._hub._connection is not None:
+                await asyncio.sleep(0.02)
         own_valkey.thaw()
         other = RedisManager(own_valkey.url)
         async with asyncio.timeout(8):
             while await subscription.get(0.1) is None:
                 await other.publish(("a", {}))
         await other.close()
+
+
+async def test_a_second_subscriber_waits_for_the_same_confirmation(
+    own_valkey: ValkeyServer, queue: RedisManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genpulse.mq.pubsub._CONFIRM_S", 10)
+    entered: list[int] = []
+
+    async def listen(n: int) -> None:
+        async with queue.subscribe("a"):
+            entered.append(n)
+
+    async with queue.subscribe("warm"):
+        own_valkey.freeze()
+        listeners = [asyncio.create_task(listen(n)) for n in range(2)]
+        await asyncio.wait(listeners, timeout=0.2)
+        assert entered == []
+        own_valkey.thaw()
+        async with asyncio.timeout(2):
+            await asyncio.gather(*listeners)

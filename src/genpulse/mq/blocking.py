@@ -164,6 +164,8 @@ class BlockingCalls:
             _, late = await asyncio.wait(ending, timeout=SLICE_S + CALL_TIMEOUT_S)
             for task in late:
                 task.cancel()
+            if late:
+                await asyncio.wait(late)
         while self._idle:
             await self._idle.pop().connection.disconnect(nowait=True)
 
