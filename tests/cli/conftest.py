@@ -14,7 +14,11 @@ from typing import Any
 import pytest
 
 from genpulse.cli.app import run
+from genpulse.cli.child_server import ChildServer
 from tests.cli.fake_gateway import FakeGateway
+
+PICTURE = Path(__file__).with_name("picture.png").read_bytes()
+"""What the task type `picture` saves, here and in the gateway that lies."""
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +44,17 @@ def gateway(module_gateway: FakeGateway) -> FakeGateway:
     """The lying gateway, honest again before each test."""
     module_gateway.reset()
     return module_gateway
+
+
+@pytest.fixture(scope="session")
+def real_gateway() -> Iterator[str]:
+    """The URL of a whole GenPulse, embedded queue and database included, that serves `plugin.py`."""
+    plugin = str(Path(__file__).with_name("plugin.py"))
+    with ChildServer(
+        "--pools", "handlers=20", environment={"GENPULSE_PLUGINS": plugin, "GENPULSE_DRAIN_S": "1"}
+    ) as server:
+        yield server.start()
+        assert server.stop() == []
 
 
 class _Stranger(BaseHTTPRequestHandler):
@@ -84,6 +99,12 @@ class Cli:
         code = run(["--url", self.url, *arguments])
         captured = self._capsys.readouterr()
         return Done(code, captured.out, captured.err)
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], real_gateway: str) -> Cli:
+    """Runs command lines in this process against the real gateway."""
+    return Cli(capsys, real_gateway)
 
 
 @pytest.fixture

@@ -10,12 +10,11 @@ import contextlib
 import hashlib
 import json
 import socket
-import struct
 import threading
 import uuid
-import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -26,17 +25,7 @@ from starlette.routing import Route
 
 Json = dict[str, Any]
 TERMINAL = {"completed", "failed", "canceled"}
-
-
-def png(width: int = 4, height: int = 3) -> bytes:
-    """A real, small image."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    rows = zlib.compress(bytes((width + 1) * height))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+PICTURE = Path(__file__).with_name("picture.png").read_bytes()
 
 
 @dataclass
@@ -75,7 +64,7 @@ class FakeGateway:
         self.tasks: dict[str, Json] = {}
         self.events: dict[str, list[tuple[str, Json]]] = {}
         self.by_key: dict[str, str] = {}
-        self.uploads: dict[str, bytes] = {}
+        self.files: dict[str, bytes] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
 
     def close(self) -> None:
@@ -90,12 +79,8 @@ class FakeGateway:
                 Route("/task", self.list, methods=["GET"]),
                 Route("/task/{id}", self.get),
                 Route("/task/{id}/cancel", self.cancel, methods=["POST"]),
-                Route("/task/{id}/retry", self.retry, methods=["POST"]),
                 Route("/task/{id}/events", self.stream),
-                Route("/files", self.upload, methods=["POST"]),
                 Route("/files/{id}/{name}", self.download),
-                Route("/models", self.models),
-                Route("/models/{provider}/{name}", self.model),
                 Route("/status", self.status),
             ]
         )
@@ -109,10 +94,8 @@ class FakeGateway:
         self.note(request)
         body = await request.json()
         key = request.headers.get("idempotency-key", "")
-        if body["task_type"] not in {"picture", "slow", "broken", "waiting"}:
+        if body["task_type"] not in {"picture", "slow"}:
             return problem(422, "unknown_task_type", "Unknown task type", [("task_type", "no handler serves this")])
-        if body["params"].get("width") == "x":
-            return problem(422, "invalid_params", "Invalid params", [("params.width", "must be a whole number")])
         if key not in self.by_key:
             task = self.create(body)
             self.by_key[key] = task["task_id"]
@@ -122,7 +105,7 @@ class FakeGateway:
             return StreamingResponse(_broken(), headers={"content-length": "100"})
         return JSONResponse({**self.tasks[self.by_key[key]], "message": "Task received"}, 202)
 
-    def create(self, body: Json, retry_of: str | None = None) -> Json:
+    def create(self, body: Json) -> Json:
         task_id = str(uuid.uuid4())
         base = f"{self.url}/task/{task_id}"
         task: Json = {
@@ -133,9 +116,9 @@ class FakeGateway:
             "priority": body.get("priority", "normal"),
             "progress": None,
             "stage": None,
-            "queue_position": 2 if body["task_type"] == "waiting" else None,
+            "queue_position": None,
             "attempt": 1,
-            "retry_of": retry_of,
+            "retry_of": None,
             "created_at": now(),
             "started_at": None,
             "finished_at": None,
@@ -154,23 +137,18 @@ class FakeGateway:
 
     async def work(self, task: Json) -> None:
         await self.emit(task)
-        if task["task_type"] == "waiting":
-            return
         await self.emit(task, status="processing", started_at=now(), progress=0.0)
         if self.twists.log is not None:
             await self.emit(task, event="log", data={"message": self.twists.log})
         await self.emit(task, event="progress", data={"progress": 42.0, "stage": "styling"})
-        if task["task_type"] == "broken":
-            error = {"code": "engine_failed", "message": "the engine broke", "retryable": True, "money_at_risk": False}
-            await self.emit(task, status="failed", finished_at=now(), error=error)
-        elif task["task_type"] == "picture":
+        if task["task_type"] == "picture":
             result = {"outputs": [self.output()], "text": None, "data": None, "seed": task["params"].get("seed", 7)}
             await self.emit(task, status="completed", finished_at=now(), progress=100.0, result=result)
 
     def output(self) -> Json:
-        content, name = png(), self.twists.output_name
+        content, name = PICTURE, self.twists.output_name
         file_id = str(uuid.uuid4())
-        self.uploads[file_id] = content
+        self.files[file_id] = content
         return {
             "file_id": file_id,
             "url": f"{self.url}/files/{file_id}/x?sig=good",
@@ -230,17 +208,6 @@ class FakeGateway:
             await self.emit(task, status="canceled", finished_at=now(), error=error)
         return JSONResponse(task)
 
-    async def retry(self, request: Request) -> Response:
-        self.note(request)
-        task = self.tasks.get(request.path_params["id"])
-        if task is None:
-            return missing()
-        if task["status"] not in {"failed", "canceled"}:
-            return problem(409, "not_retryable", "Not retryable", detail="The task is " + task["status"])
-        again = self.create(task, retry_of=task["task_id"])
-        self._work = asyncio.create_task(self.work(again))
-        return JSONResponse(again, 202)
-
     async def stream(self, request: Request) -> Response:
         self.note(request)
         task_id = request.path_params["id"]
@@ -274,45 +241,13 @@ class FakeGateway:
 
     # The rest ---------------------------------------------------------------------------------------------------
 
-    async def upload(self, request: Request) -> Response:
-        self.note(request)
-        async with request.form() as form:
-            content = await form["file"].read()
-        file_id = str(uuid.uuid4())
-        self.uploads[file_id] = content
-        return JSONResponse({"file_id": file_id, "bytes": len(content)}, 201)
-
     async def download(self, request: Request) -> Response:
         self.note(request)
         if self.twists.expired_urls:
             self.twists.expired_urls -= 1
             return problem(403, "url_expired", "URL expired")
-        content = self.uploads[request.path_params["id"]]
+        content = self.files[request.path_params["id"]]
         return Response(content[:-1] + b"?" if self.twists.damaged else content, media_type="image/png")
-
-    async def models(self, request: Request) -> Response:
-        self.note(request)
-        return JSONResponse({"models": [self.described("local/picture"), self.described("local/both")]})
-
-    async def model(self, request: Request) -> Response:
-        self.note(request)
-        name = f"{request.path_params['provider']}/{request.path_params['name']}"
-        return JSONResponse(self.described(name)) if name in {"local/picture", "local/both"} else missing()
-
-    @staticmethod
-    def described(model_id: str) -> Json:
-        properties = {
-            "width": {"type": "integer", "minimum": 64, "maximum": 2048, "default": 1024, "description": "Pixels."},
-            "prompt": {"type": "string", "maxLength": 100, "description": "What to draw."},
-        }
-        return {
-            "id": model_id,
-            "task_types": ["picture", "slow"] if model_id == "local/both" else ["picture"],
-            "params_schema": {"type": "object", "properties": properties, "required": ["prompt"]},
-            "provider": "local",
-            "state": "ready",
-            "description": "draws",
-        }
 
     async def status(self, request: Request) -> Response:
         self.note(request)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import base64
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from genpulse import BaseHandler, Context, Job, Model, TaskError, register, register_model
+from genpulse.handlers.params import MediaInput
 
-PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAQAAAADCAAAAACRn/EaAAAAC0lEQVR4nGNgQAEAAA8AAbVWKT4AAAAASUVORK5CYII=")
+PICTURE = Path(__file__).with_name("picture.png")
 """4 x 3 pixels."""
 
 
@@ -19,7 +20,7 @@ class PictureParams(BaseModel):
 
     prompt: str = Field("x", max_length=100, description="What to draw.")
     width: int = Field(1024, ge=64, le=2048, description="Pixels.")
-    image: dict[str, str] | None = Field(None, description="An upload.")
+    image: MediaInput | None = Field(None, description="Looked at, not drawn.")
     seed: int | None = None
 
 
@@ -33,13 +34,21 @@ class Picture(BaseHandler):
         await context.progress(42, "styling")
         await context.log("a line of the log")
         context.warn("rounded to 64")
-        await context.save(PNG, "picture.png")
-        return {"width": job.params.width}
+        await context.save(PICTURE.read_bytes(), "picture.png")
+        if job.params.image is None:
+            return None
+        return {"image_bytes": (await context.read(job.params.image)).stat().st_size}
+
+
+class Anything(BaseModel):
+    model_config = ConfigDict(extra="allow")
 
 
 @register("slow")
 class Slow(BaseHandler):
     """Runs until it is canceled."""
+
+    Params = Anything
 
     async def execute(self, job: Job, context: Context) -> dict[str, Any] | None:
         await context.progress(42, "styling")
@@ -51,6 +60,8 @@ class Slow(BaseHandler):
 class Broken(BaseHandler):
     """Fails."""
 
+    Params = Anything
+
     async def execute(self, job: Job, context: Context) -> dict[str, Any] | None:
         raise TaskError("engine_failed", "the engine broke", retryable=False)
 
@@ -59,6 +70,7 @@ class Broken(BaseHandler):
 class Waiting(BaseHandler):
     """Waits for ever: no worker serves its pool."""
 
+    Params = Anything
     pool = "nowhere"
 
     async def execute(self, job: Job, context: Context) -> dict[str, Any] | None:

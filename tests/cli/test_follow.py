@@ -25,13 +25,6 @@ def test_where_streams_are_not_to_be_had_the_task_is_asked_for(lying: Cli, gatew
     assert len(streams(gateway)) == 1
 
 
-def test_a_finished_task_is_watched_without_a_stream_event(lying: Cli, gateway: FakeGateway) -> None:
-    lying("run", "picture")
-    done = lying("watch", next(iter(gateway.tasks)), "-o", "again", "--json")
-    assert done.code == 0
-    assert done.json["files"] == ["again/picture.png"]
-
-
 def test_a_lost_answer_to_a_submit_is_asked_for_again_with_the_same_key(lying: Cli, gateway: FakeGateway) -> None:
     gateway.twists.drop_submits = 1
     done = lying("run", "picture")
@@ -40,13 +33,3 @@ def test_a_lost_answer_to_a_submit_is_asked_for_again_with_the_same_key(lying: C
     assert len(submits) == 2
     assert submits[0]["idempotency-key"] == submits[1]["idempotency-key"]
     assert len(gateway.tasks) == 1
-
-
-def test_a_timeout_leaves_the_task_alone_and_says_its_id(lying: Cli, gateway: FakeGateway) -> None:
-    done = lying("run", "waiting", "--timeout", "1.2", "--json")
-    assert done.code == 1
-    task_id = next(iter(gateway.tasks))
-    assert done.json["error"]["code"] == "detached"
-    assert f"genpulse watch {task_id}" in done.err
-    assert "waiting, number 2" in done.err
-    assert gateway.tasks[task_id]["status"] == "pending"

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Cli
-from tests.cli.fake_gateway import FakeGateway, png
+from tests.cli.conftest import PICTURE, Cli
+from tests.cli.fake_gateway import FakeGateway
 
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_names_never_collide(lying: Cli, tmp_path: Path) -> None:
+def test_names_never_collide(cli: Cli, tmp_path: Path) -> None:
     for _ in range(3):
-        assert lying("run", "picture", "-o", "out").code == 0
+        assert cli("run", "picture", "-o", "out").code == 0
     assert names(tmp_path / "out") == ["picture-2.png", "picture-3.png", "picture.png"]
-    assert all((tmp_path / "out" / name).read_bytes() == png() for name in names(tmp_path / "out"))
+    assert all((tmp_path / "out" / name).read_bytes() == PICTURE for name in names(tmp_path / "out"))
 
 
 @pytest.mark.parametrize(

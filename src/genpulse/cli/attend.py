@@ -47,19 +47,20 @@ def attend(
     """
     sink: SimpleQueue[Update | _Interrupt] = SimpleQueue()
     followers = [Follower(api, task_id, sink) for task_id in tasks]
-    for task in tasks.values():
-        view.state(task)
-    for follower in followers:
-        follower.start()
     try:
         with _interrupts_into(sink):
+            for task in tasks.values():
+                view.state(task)
+            for follower in followers:
+                follower.start()
             return _until_ended(api, _Board(tasks, view, on_update), sink, on_interrupt, timeout_s)
     except KeyboardInterrupt:
         raise _detached(tasks, "Left", Exit.INTERRUPTED) from None
     finally:
-        for follower in followers:
+        started = [follower for follower in followers if follower.ident is not None]
+        for follower in started:
             follower.stop()
-        for follower in followers:
+        for follower in started:
             follower.join(timeout=1)
 
 

@@ -53,12 +53,14 @@ def run(session: Session, /, target: str, folder: Path, timeout: float | None, q
         if not options["no_wait"]:
             prepare_folder(folder)
         body = _body(api, target, quiet=quiet, **options)
-        task = _submit(api, body, options["idempotency_key"] or str(uuid.uuid4()))
-        task_id = str(task["task_id"])
+        key = options["idempotency_key"] or str(uuid.uuid4())
         if options["no_wait"]:
-            document(task) if session.json else result(clean(task_id))
+            task = _submit(api, body, key)
+            document(task) if session.json else result(clean(task["task_id"]))
             return 0
         with make_view(quiet=quiet) as view:
+            task = _submit(api, body, key)
+            task_id = str(task["task_id"])
             view.add(task_id, str(task.get("model")))
             view.note(f"Task {task_id}")
             final = attend(api, {task_id: task}, view, on_interrupt=lambda: _cancel(api, task_id), timeout_s=timeout)[
