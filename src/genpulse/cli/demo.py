@@ -6,6 +6,7 @@ Fails loudly: a missing file, a fake file, or a process left behind is an error.
 from __future__ import annotations
 
 import struct
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -43,11 +44,11 @@ _READY_S = 10.0
 _LEAST_BYTES = 1000
 
 _NEXT = """
-Now start it for good:   genpulse start-all          (or: make up)
-and in another terminal: genpulse run text-to-image -p prompt="a lighthouse at dawn" -o out
+Now start it for good:   {program} start-all
+and in another terminal: {program} run text-to-image -p prompt="a lighthouse at dawn" -o out
 or with curl:
   curl -s http://127.0.0.1:8000/task -H 'Content-Type: application/json' -H 'Prefer: wait=60' \\
-    -d '{"task_type": "text-to-image", "params": {"prompt": "a lighthouse at dawn", "width": 512, "height": 512}}'
+    -d '{{"task_type": "text-to-image", "params": {{"prompt": "a lighthouse at dawn", "width": 512, "height": 512}}}}'
 """
 
 
@@ -73,7 +74,17 @@ def demo(session: Session, /, folder: Path) -> None:
         raise CommandError(f"The server left behind: {', '.join(left)}.", "Please report this.", code="leftovers")
     _print(session, made, finals[2])
     say(f"Everything is stopped again, nothing is left running. {time.monotonic() - began:.1f} s in all.")
-    say(_NEXT)
+    say(_NEXT.format(program=_program()))
+
+
+def _program() -> str:
+    """How this program was called, so that the next command can be copied: `genpulse` or `python manager.py`."""
+    script = Path(sys.argv[0])
+    if script.suffix != ".py":
+        return "genpulse"
+    python = Path(sys.executable)
+    shown = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+    return f"{shown} {script}"
 
 
 def _wait_until_ready(api: Api) -> None:
