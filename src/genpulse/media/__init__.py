@@ -1,1 +1,1 @@
-"""Media files: sniff, probe, decode within limits, thumbnail."""
+"""Media files: sniff, probe, decode within limits, thumbnail; and the child processes in which that is done."""

@@ -1,0 +1,14 @@
+"""`text-to-speech`: a voice that says a text. Runs on models with a backend."""
+
+from __future__ import annotations
+
+from genpulse.core.registry import register
+from genpulse.handlers.base import BaseHandler
+from genpulse.handlers.params import TextToSpeechParams
+
+
+@register("text-to-speech")
+class TextToSpeech(BaseHandler):
+    Params = TextToSpeechParams
+    default_model = "local/hibari"
+    description = "A voice that says a text."
