@@ -1,0 +1,39 @@
+"""`served`: a gateway without keys on SQLite and a real Valkey; `make_served` takes settings."""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genpulse.store.database import Database
+from tests.gateway.serving import GatewaySystem, Served, serving
+
+
+@pytest.fixture
+def database_url() -> str | None:
+    """SQLite; what must be the same on PostgreSQL has a module of its own."""
+    return None
+
+
+@pytest.fixture
+async def system(database: Database, redis_url: str, tmp_path: Path) -> AsyncIterator[GatewaySystem]:
+    made = GatewaySystem(database, redis_url, tmp_path)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def make_served(system: GatewaySystem) -> AsyncIterator[Callable[..., Awaitable[Served]]]:
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make(**options: Any) -> Served:
+            return await stack.enter_async_context(serving(system, **options))
+
+        yield make
+
+
+@pytest.fixture
+async def served(make_served: Callable[..., Awaitable[Served]]) -> Served:
+    return await make_served()
