@@ -3,6 +3,6 @@
 Importing this package registers them (it is their entry point) and loads none of their libraries.
 """
 
-from genpulse.engines import hibari
+from genpulse.engines import hibari, sketch
 
-__all__ = ["hibari"]
+__all__ = ["hibari", "sketch"]
