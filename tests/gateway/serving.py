@@ -132,7 +132,8 @@ class Served:
     def __init__(self, system: GatewaySystem, app: FastAPI, server: _Server, port: int) -> None:
         self.system, self.app, self.server, self.port = system, app, server, port
         self.url = f"http://127.0.0.1:{port}"
-        self.http = httpx2.AsyncClient(base_url=self.url, trust_env=False, timeout=20)
+        self._streams: list[Stream] = []
+        self.http = httpx2.AsyncClient(base_url=self.url, trust_env=False, verify=False, timeout=20)
 
     async def submit(self, task_type: str = "paint", **fields: Any) -> Json:
         answer = await self.http.post("/task", json={"task_type": task_type, **fields})
@@ -147,7 +148,13 @@ class Served:
         return answer.json()
 
     async def follow(self, path: str, **headers: str) -> "Stream":
-        return await Stream.open(self.port, path, headers)
+        self._streams.append(await Stream.open(self.port, path, headers))
+        return self._streams[-1]
+
+    async def close(self) -> None:
+        await self.http.aclose()
+        for stream in self._streams:
+            await stream.close()
 
     async def raw(self, request: bytes) -> tuple[int, dict[str, str], bytes]:
         """The answer to bytes that no proper client would send; the connection is closed afterwards."""
@@ -157,6 +164,8 @@ class Served:
             return await read_answer(reader)
         finally:
             writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 async def read_head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
@@ -204,8 +213,10 @@ class Stream:
                 number = fields.get("id")
                 yield None if number is None else int(number), fields["event"], json.loads(fields["data"])
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self.writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self.writer.wait_closed()
 
 
 @contextlib.asynccontextmanager
@@ -231,7 +242,7 @@ async def serving(system: GatewaySystem, *, with_keys: bool = False, **options: 
         try:
             yield served
         finally:
-            await served.http.aclose()
             close_streams(app)
+            await served.close()
             server.should_exit = True
             await asyncio.wait_for(running, 10)

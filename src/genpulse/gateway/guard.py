@@ -30,6 +30,7 @@ _OPEN_PATHS = frozenset({"/status/live", "/status/ready"})
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _KEYS_CHECK_S = 5.0
 """How soon the first key that is made takes effect."""
+_NEVER = float("-inf")
 _log = logging.getLogger(__name__)
 
 Headers: TypeAlias = dict[bytes, bytes]
@@ -45,7 +46,7 @@ class Guard:
         self._hosts = frozenset(host.lower() for host in settings.allowed_hosts)
         self._own_origin = settings.public_url
         self._insecure = settings.insecure_no_auth
-        self._keys_known = (float("-inf"), False)
+        self._keys_known = (_NEVER, False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -89,7 +90,7 @@ class Guard:
         """
         path: str = scope["path"]
         signed = scope["method"] in {"GET", "HEAD"} and path.startswith("/files/")
-        if not await self._needs_key():
+        if not await self._needs_key(path):
             if self._loopback:
                 self._check_host(scope, headers)
                 _check_forwarded(headers)
@@ -100,16 +101,19 @@ class Guard:
             return DEFAULT_TENANT
         return await self._authenticate(headers)
 
-    async def _needs_key(self) -> bool:
+    async def _needs_key(self, path: str) -> bool:
         if self._insecure or self._keys is None:
             return False
         if not self._loopback:
             return True
         checked_at, known = self._keys_known
-        now = time.monotonic()
-        if now - checked_at > _KEYS_CHECK_S:
-            known = await self._keys.any()
-            self._keys_known = (now, known)
+        if time.monotonic() - checked_at > _KEYS_CHECK_S and path not in _OPEN_PATHS:
+            try:
+                known = await self._keys.any()
+            except RequestError:
+                if checked_at == _NEVER:
+                    raise
+            self._keys_known = (time.monotonic(), known)
         return known
 
     async def _authenticate(self, headers: Headers) -> str:
