@@ -121,6 +121,16 @@ class GatewaySystem(System):
 
 
 class _Server(uvicorn.Server):
+    """Stops when it is told to, not at its next look a tenth of a second later."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stopping = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)  # sets the Date header
+        await self.stopping.wait()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
         yield
@@ -244,5 +254,5 @@ async def serving(system: GatewaySystem, *, with_keys: bool = False, **options: 
         finally:
             close_streams(app)
             await served.close()
-            server.should_exit = True
+            server.stopping.set()
             await asyncio.wait_for(running, 10)

@@ -110,24 +110,24 @@ async def test_bodies_over_the_limit_are_refused_before_they_are_read(served: Se
     assert status == 413
 
 
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({"Content-Type": "application/json"}, 202),
-        ({"Content-Type": "application/json; charset=UTF-8"}, 202),
-        ({"Content-Type": 'application/json;charset="utf-8"'}, 202),
-        ({"Content-Type": "application/vnd.x+json"}, 202),
-        ({"Content-Type": "text/plain"}, 415),
-        ({"Content-Type": "application/json; charset=utf-16"}, 415),
-        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
-        ({"Content-Type": "application/jsonx"}, 415),
-        ({"Content-Type": "application/json", "Content-Encoding": "gzip"}, 415),
-    ],
-)
-async def test_only_json_is_taken(served: Served, headers: dict[str, str], status: int) -> None:
-    answer = await served.http.post("/task", content=b'{"task_type": "paint"}', headers=headers)
-    assert answer.status_code == status
-    assert status == 202 or answer.json()["error"]["code"] == "unsupported_media"
+MEDIA_TYPES = [
+    ({"Content-Type": "application/json"}, 202),
+    ({"Content-Type": "application/json; charset=UTF-8"}, 202),
+    ({"Content-Type": 'application/json;charset="utf-8"'}, 202),
+    ({"Content-Type": "application/vnd.x+json"}, 202),
+    ({"Content-Type": "text/plain"}, 415),
+    ({"Content-Type": "application/json; charset=utf-16"}, 415),
+    ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+    ({"Content-Type": "application/jsonx"}, 415),
+    ({"Content-Type": "application/json", "Content-Encoding": "gzip"}, 415),
+]
+
+
+async def test_only_json_is_taken(served: Served) -> None:
+    for headers, status in MEDIA_TYPES:
+        answer = await served.http.post("/task", content=b'{"task_type": "paint"}', headers=headers)
+        assert answer.status_code == status
+        assert status == 202 or answer.json()["error"]["code"] == "unsupported_media"
 
 
 async def test_odd_texts_in_filters_and_metadata_are_safe(served: Served) -> None:

@@ -163,32 +163,33 @@ async def test_every_code_that_the_gateway_can_produce(make_served: Make, system
     assert key not in str(found)
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "allow"),
-    [
-        ("PUT", "/task", "GET, POST"),
-        ("PATCH", "/task/x", "DELETE, GET"),
-        ("GET", "/task/x/cancel", "POST"),
-        ("OPTIONS", "/events", "GET"),
-        ("TRACE", "/status", "GET"),
-        ("POST", "/files/a/b", "GET, HEAD"),
-        ("GET", "/files", "POST"),
-        ("HEAD", "/task", "GET, POST"),
-    ],
-)
-async def test_other_methods_are_told_which_are_allowed(served: Served, method: str, path: str, allow: str) -> None:
-    answer = await served.http.request(method, path)
-    assert (answer.status_code, answer.headers["allow"]) == (405, allow)
-    assert method == "HEAD" or answer.json()["error"]["code"] == "method_not_allowed"
+OTHER_METHODS = [
+    ("PUT", "/task", "GET, POST"),
+    ("PATCH", "/task/x", "DELETE, GET"),
+    ("GET", "/task/x/cancel", "POST"),
+    ("OPTIONS", "/events", "GET"),
+    ("TRACE", "/status", "GET"),
+    ("POST", "/files/a/b", "GET, HEAD"),
+    ("GET", "/files", "POST"),
+    ("HEAD", "/task", "GET, POST"),
+]
 
 
-@pytest.mark.parametrize(
-    "path", ["/task/", "//task", "/v1", "/%2e%2e/task", "/models/", "/models/a/b/c", "/favicon.ico"]
-)
-async def test_there_is_nothing_elsewhere(served: Served, path: str) -> None:
-    status, headers, body = await served.raw(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-    assert (status, headers["content-type"]) == (404, "application/problem+json")
-    assert b'"not_found"' in body
+async def test_other_methods_are_told_which_are_allowed(served: Served) -> None:
+    for method, path, allow in OTHER_METHODS:
+        answer = await served.http.request(method, path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, allow)
+        assert method == "HEAD" or answer.json()["error"]["code"] == "method_not_allowed"
+
+
+NOWHERE = ["/task/", "//task", "/v1", "/%2e%2e/task", "/models/", "/models/a/b/c", "/favicon.ico"]
+
+
+async def test_there_is_nothing_elsewhere(served: Served) -> None:
+    for path in NOWHERE:
+        status, headers, body = await served.raw(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert (status, headers["content-type"]) == (404, "application/problem+json")
+        assert b'"not_found"' in body
 
 
 async def test_models(served: Served) -> None:
@@ -220,7 +221,9 @@ async def test_status_tells_what_is_missing(served: Served) -> None:
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
     assert set(answer.json()["queue"]) == {"pending", "processing"}
     assert (await served.http.get("/status/live")).json() == {"status": "ok"}
-    assert (await served.http.get("/status/ready")).status_code == 200
+    for method in ("GET", "HEAD"):
+        for probe in ("/status/live", "/status/ready"):
+            assert (await served.http.request(method, probe)).status_code == 200
     assert (await served.http.get("/")).json()["docs"] == "/docs"
 
 

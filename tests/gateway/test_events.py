@@ -56,12 +56,15 @@ async def test_a_stream_resumes_after_any_event(served: Served, how: str) -> Non
     assert past.status == 204
 
 
-@pytest.mark.parametrize("last", ["-1", "9e99", "text", "99999", "9" * 30, "1.5", "", "٣", "0x1"])
-async def test_an_unknown_event_replays_all(served: Served, last: str) -> None:
-    async with served.system.working():
-        task = await served.finished("paint")
-    answer = await served.http.get(f"/task/{task['task_id']}/events", headers={"Last-Event-ID": last.encode()})
-    assert answer.status_code == 200 and "id: 1\n" in answer.text and '"status":"completed"' in answer.text
+NO_EVENTS = ["-1", "9e99", "text", "99999", "9" * 30, "1.5", "", "٣", "0x1"]
+
+
+async def test_an_unknown_event_replays_all(served: Served) -> None:
+    for last in NO_EVENTS:
+        async with served.system.working():
+            task = await served.finished("paint")
+        answer = await served.http.get(f"/task/{task['task_id']}/events", headers={"Last-Event-ID": last.encode()})
+        assert answer.status_code == 200 and "id: 1\n" in answer.text and '"status":"completed"' in answer.text
 
 
 async def test_live_events_come_as_they_happen_and_the_stream_ends(served: Served) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,26 +41,26 @@ async def test_an_upload_leaves_no_copy(served: Served) -> None:
     assert list((served.system.folder / "incoming").iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "kept"),
-    [
-        ("../../etc/passwd", "passwd"),
-        ("a\\b\\c.txt", "c"),
-        ("日本.bin", "日本.bin"),
-        ("CON", "file"),
-        ("-rf", "rf"),
-        ("a\u202etxt.exe", "atxt"),
-        ("x" * 300, "x" * 116 + ".bin"),
-    ],
-)
-async def test_hostile_names_are_made_safe(served: Served, name: str, kept: str) -> None:
-    output = await _upload(served, name=name)
-    assert output["name"].removesuffix(".bin") == kept.removesuffix(".bin")
-    got = await served.http.get(output["url"])
-    assert got.content == CONTENT
-    disposition = got.headers["content-disposition"]
-    assert disposition.startswith("attachment; ") and disposition.isascii()
-    assert re.search(r'filename="[A-Za-z0-9._-]+"', disposition)
+NAMES = [
+    ("../../etc/passwd", "passwd"),
+    ("a\\b\\c.txt", "c"),
+    ("日本.bin", "日本.bin"),
+    ("CON", "file"),
+    ("-rf", "rf"),
+    ("a\u202etxt.exe", "atxt"),
+    ("x" * 300, "x" * 116 + ".bin"),
+]
+
+
+async def test_hostile_names_are_made_safe(served: Served) -> None:
+    for name, kept in NAMES:
+        output = await _upload(served, name=name)
+        assert output["name"].removesuffix(".bin") == kept.removesuffix(".bin")
+        got = await served.http.get(output["url"])
+        assert got.content == CONTENT
+        disposition = got.headers["content-disposition"]
+        assert disposition.startswith("attachment; ") and disposition.isascii()
+        assert re.search(r'filename="[A-Za-z0-9._-]+"', disposition)
 
 
 @pytest.mark.parametrize("content", [PICTURE[:40], b"\x89PNG\r\n\x1a\n" + b"x" * 100, b"\xff\xd8\xff\xe0" + b"x" * 50])
@@ -84,37 +85,45 @@ def _multipart(*parts: str, end: str = "--b--\r\n") -> bytes:
 _FILE = 'Content-Disposition: form-data; name="file"; filename="a"\r\n\r\nx'
 
 
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        (_multipart(_FILE), 201),
-        (_multipart(_FILE, _FILE), 422),
-        (_multipart('Content-Disposition: form-data; name="other"\r\n\r\nx', _FILE), 422),
-        (_multipart(_FILE, 'Content-Disposition: form-data; name="other"\r\n\r\nx'), 422),
-        (_multipart('Content-Disposition: form-data; name="file"\r\n\r\nx'), 422),
-        (_multipart('Content-Disposition: form-data; name="image"; filename="a"\r\n\r\nx'), 422),
-        (_multipart("X: y\r\n\r\nx"), 422),
-        (_multipart(), 422),
-        (_multipart(_FILE, end=""), 422),
-        (_multipart(_FILE)[:-12], 422),
-        (b"", 422),
-        (b"garbage", 400),
-        (_multipart("a: b\r\n" * 100 + _FILE), 400),
-        (_multipart("a: " + "b" * 5000 + "\r\n" + _FILE), 400),
-    ],
-)
-async def test_malformed_uploads_are_refused(served: Served, body: bytes, status: int) -> None:
-    answer = await served.http.post("/files", content=body, headers={"Content-Type": "multipart/form-data; boundary=b"})
-    assert answer.status_code == status, answer.text
+UPLOADS = [
+    (_multipart(_FILE), 201),
+    (_multipart(_FILE, _FILE), 422),
+    (_multipart('Content-Disposition: form-data; name="other"\r\n\r\nx', _FILE), 422),
+    (_multipart(_FILE, 'Content-Disposition: form-data; name="other"\r\n\r\nx'), 422),
+    (_multipart('Content-Disposition: form-data; name="file"\r\n\r\nx'), 422),
+    (_multipart('Content-Disposition: form-data; name="image"; filename="a"\r\n\r\nx'), 422),
+    (_multipart("X: y\r\n\r\nx"), 422),
+    (_multipart(), 422),
+    (_multipart(_FILE, end=""), 422),
+    (_multipart(_FILE)[:-12], 422),
+    (b"", 422),
+    (b"garbage", 400),
+    (_multipart("a: b\r\n" * 100 + _FILE), 400),
+    (_multipart("a: " + "b" * 5000 + "\r\n" + _FILE), 400),
+]
 
 
-@pytest.mark.parametrize(
-    "media_type",
-    ["application/json", "multipart/form-data", "multipart/mixed; boundary=b", "", "multipart/form-data; boundary="],
-)
-async def test_only_multipart_is_taken(served: Served, media_type: str) -> None:
-    answer = await served.http.post("/files", content=_multipart(_FILE), headers={"Content-Type": media_type})
-    assert (answer.status_code, answer.json()["error"]["code"]) == (415, "unsupported_media")
+async def test_malformed_uploads_are_refused(served: Served) -> None:
+    for body, status in UPLOADS:
+        answer = await served.http.post(
+            "/files", content=body, headers={"Content-Type": "multipart/form-data; boundary=b"}
+        )
+        assert answer.status_code == status, answer.text
+
+
+NO_MULTIPART = [
+    "application/json",
+    "multipart/form-data",
+    "multipart/mixed; boundary=b",
+    "",
+    "multipart/form-data; boundary=",
+]
+
+
+async def test_only_multipart_is_taken(served: Served) -> None:
+    for media_type in NO_MULTIPART:
+        answer = await served.http.post("/files", content=_multipart(_FILE), headers={"Content-Type": media_type})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (415, "unsupported_media")
 
 
 async def test_uploads_over_the_limit_are_cut_off(make_served: Callable[..., Awaitable[Served]]) -> None:
@@ -144,6 +153,19 @@ async def test_an_upload_that_breaks_off_leaves_nothing(served: Served) -> None:
         writer.close()
         while list(folder.iterdir()):
             await asyncio.sleep(0.005)
+
+
+async def test_what_a_killed_server_left_is_swept(
+    make_served: Callable[..., Awaitable[Served]], tmp_path: Path
+) -> None:
+    folder = tmp_path / "incoming"
+    folder.mkdir()
+    old, new = folder / "upload-old", folder / "upload-new"
+    old.touch()
+    new.touch()
+    os.utime(old, (0, 0))
+    await make_served()
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 async def test_a_full_disk_is_told_before_the_upload(served: Served) -> None:

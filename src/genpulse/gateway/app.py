@@ -9,6 +9,7 @@ from genpulse.gateway import openapi, problems
 from genpulse.gateway.guard import Guard
 from genpulse.gateway.routes import docs, events, files, models, status, tasks
 from genpulse.gateway.services import Gateway, GatewayServices
+from genpulse.gateway.upload import FOLDER, sweep
 from genpulse.settings import Settings
 
 __all__ = ["GatewayServices", "close_streams", "create_app"]
@@ -28,6 +29,7 @@ def create_app(services: GatewayServices, settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.gateway = Gateway(services, settings)
+    sweep(settings.data_dir / FOLDER)
     problems.install(app)
     app.add_middleware(Guard, settings=settings, keys=services.keys)
     for router in _ROUTERS:

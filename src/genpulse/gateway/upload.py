@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
+import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,11 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from genpulse.errors import InvalidFieldError, RequestError
 
 FIELD = "file"
+FOLDER = "incoming"
+"""In the data directory."""
 _ENVELOPE = 16 << 10  # bytes for boundaries and part headers
 _WRITE_AT = 1 << 20
+_FORGOTTEN_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,14 @@ async def receive_upload(request: Request, folder: Path, max_bytes: int) -> Asyn
         await asyncio.to_thread(target.write, parts.take())
         await asyncio.to_thread(target.flush)
         yield Upload(Path(target.name), parts.name)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed process has left; another gateway on the same folder may be receiving, so only old files."""
+    for left in folder.glob("upload-*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > _FORGOTTEN_S:
+                left.unlink()
 
 
 class _Parts:

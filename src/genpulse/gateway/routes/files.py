@@ -22,7 +22,7 @@ from genpulse.gateway.openapi import json_content, operation, parameter
 from genpulse.gateway.problems import problem_response
 from genpulse.gateway.responses import json_response
 from genpulse.gateway.services import gateway_of, tenant_of, view_of
-from genpulse.gateway.upload import receive_upload
+from genpulse.gateway.upload import FOLDER, receive_upload
 
 router = APIRouter(tags=["Files"])
 
@@ -68,7 +68,7 @@ async def upload(request: Request) -> Response:
     gateway = gateway_of(request)
     files = gateway.services.files
     await files.check_space()
-    folder, max_bytes = gateway.settings.data_dir / "incoming", gateway.settings.max_upload_mb << 20
+    folder, max_bytes = gateway.settings.data_dir / FOLDER, gateway.settings.max_upload_mb << 20
     async with receive_upload(request, folder, max_bytes) as received:
         stored = await files.upload(tenant_of(request), received.path, received.name)
     shown = view_of(request).file(output_of(stored))

@@ -33,12 +33,14 @@ async def status(request: Request) -> Response:
     return json_response(body, 503 if unavailable else 200, {"Retry-After": "5"} if unavailable else None)
 
 
+@router.head("/status/live", include_in_schema=False)
 @router.get("/status/live", summary="Does the process answer?", **operation((200, "It does.", None)))
 async def live(request: Request) -> Response:
     del request
     return json_response({"status": "ok"})
 
 
+@router.head("/status/ready", include_in_schema=False)
 @router.get("/status/ready", summary="Can tasks be accepted?", **operation((200, "They can.", None)))
 async def ready(request: Request) -> Response:
     found = await gateway_of(request).services.tasks.status()
