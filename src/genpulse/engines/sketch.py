@@ -19,7 +19,7 @@ class SketchParams(TextToImageParams):
 
     width: int = Field(1024, ge=64, le=2048, description="Pixels.")
     height: int = Field(1024, ge=64, le=2048, description="Pixels.")
-    style: StyleName = Field("auto", description="auto: what the prompt names, else oil. none: no style network.")
+    style: StyleName = Field("auto", description="auto: what the prompt names, else painted. none: no style network.")
 
 
 def warnings(params: SketchParams) -> Iterator[str]:

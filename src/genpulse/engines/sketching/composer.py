@@ -140,7 +140,7 @@ def _place(wish: Wish, rng: Rng) -> tuple[frozenset[str], str | None]:
         if "valley" in wish.land:
             return frozenset({"mountains", "meadow"}), "river"
         if "house" in things:
-            return frozenset({"hills", "forest"}), None
+            return frozenset({"hills", "meadow"}), None
         choice = int(rng.integers(0, 3))
         return (
             (frozenset({"mountains", "forest"}), "lake"),
@@ -165,12 +165,12 @@ def _camera(width: int, height: int, land: frozenset[str], water: str | None, rn
     elif water == "lake":
         share = 0.52
     elif "mountains" in land or "volcano" in land:
-        share = 0.60
+        share = 0.63
     else:
-        share = 0.50
+        share = 0.58
     if width > height * 1.4:
         share += 0.03
-    eye = 3.2 if water == "lake" else (5.0 if water == "sea" else (9.0 if "desert" in land else 4.4))
+    eye = 3.2 if water == "lake" else (5.0 if water == "sea" else (24.0 if "desert" in land else 4.4))
     return Camera(
         width, height, height * (share + float(rng.normal(0, 0.012))), eye + float(rng.uniform(-0.4, 0.6)), focal
     )
@@ -191,7 +191,7 @@ def _clouds(wish: Wish, weather: str, hour: str, rng: Rng) -> float:
 def _ground(
     land: frozenset[str], water: str | None, wish: Wish, season: str, sun_at: float, rng: Rng
 ) -> tuple[Terrain, Cover]:
-    peaks = float(rng.uniform(760, 1100))
+    peaks = float(rng.uniform(1350, 1900))
     high = "mountains" in land
     hilly = "hills" in land or "forest" in land or "castle" in wish.things
     mountains: tuple[tuple[float, float], ...] = ((1.0, 0.0),)
@@ -208,12 +208,16 @@ def _ground(
     dunes: tuple[tuple[float, float], ...] = ((1.0, 0.0),)
     cover = "grass"
     if "desert" in land:
-        dunes, cover = ((4, 0.6), (30, 5), (120, 17), (600, 46), (2500, 110), (6000, 150)), "sand"
+        dunes, cover = ((4, 0.5), (30, 5), (110, 20), (400, 52), (1500, 110), (6000, 210)), "sand"
         hills = ((30, 0.2), (600, 10), (5000, 90))
     elif "forest" in land:
         cover = "forest"
     elif "meadow" in land or "flowers" in wish.things:
         cover = "meadow"
+    if "city" in land:
+        cover = "rock"
+    if water == "sea" and "palm" in wish.things:
+        cover = "sand"
     base, bend, headland = _base(water, land, wish, sun_at, rng)
     if water == "sea" and not high:
         hills = ((1.0, 0.0),)
@@ -232,6 +236,7 @@ def _ground(
         canopy=4.0 if "forest" in land else 0.0,
         headland=headland,
         cone=1050.0 if "volcano" in land else 0.0,
+        knoll=(0.30 if sun_at > 0.5 else 0.70, 420.0, 34.0) if "castle" in wish.things and water != "sea" else None,
     )
     return terrain, Cover(cover, season if season != "blossom" else "spring", snow_line)
 
@@ -250,7 +255,7 @@ def _base(
         if "mountains" in land:
             return ((2, -3), (700, -6), (950, 2), (6000, 6)), 0.4, headland
         if {"palm"} & wish.things or "meadow" in land:
-            return ((2, 2.2), (7, 1.2), (16, -0.5), (60, -3), (6000, -30)), 0.45, headland or side * 6.0
+            return ((2, 2.6), (10, 2.0), (24, 0.7), (38, -0.8), (90, -3), (6000, -4)), 0.9, headland or side * 6.0
         return ((2, -2.5), (120, -3), (6000, -4)), 0.0, headland
     if water == "lake":
         if "city" in land:
@@ -277,7 +282,6 @@ def _water(water: str | None, wish: Wish, weather: str) -> Water | None:
 
 
 def _groves(land: frozenset[str], water: str | None, wish: Wish, season: str, rng: Rng) -> tuple[Grove, ...]:
-    del season
     groves: list[Grove] = []
     things = wish.things
     leafy = "broadleaf" in things or wish.season in {"autumn", "blossom", "spring"}
@@ -306,7 +310,7 @@ def _groves(land: frozenset[str], water: str | None, wish: Wish, season: str, rn
     if "cactus" in things or ("desert" in land and rng.random() < 0.25 and "palm" not in things):
         groves.append(Grove("cactus", 20, 16, 170, 5.5, clear=0.12))
     if "desert" not in land and water != "sea":
-        groves.append(Grove("tuft", 900, 4.5, 60, 0.55, clumping=0.3))
+        groves.append(Grove("tuft", 120 if season == "winter" else 900, 4.5, 60, 0.55, clumping=0.3))
     return tuple(groves)
 
 

@@ -58,7 +58,7 @@ def _canvas(width: int, height: int) -> tuple[int, int]:
 
 def _style(asked: str, wish: Wish) -> str:
     """The params decide, then the prompt, then our taste."""
-    return asked if asked != "auto" else wish.style or "oil"
+    return asked if asked != "auto" else wish.style or "painted"
 
 
 def _image(picture: Field, size: tuple[int, int]) -> Image.Image:

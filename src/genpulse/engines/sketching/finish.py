@@ -22,7 +22,7 @@ def tone(picture: Field, colours: tuple[Field, ...], rng: Rng, *, exposure: floa
     shown = np.clip(mapped, 0, 1) ** np.float32(1 / 2.2)
     shown = shown + (shown - 0.5) * (shown * (1 - shown)) * np.float32(0.55)  # a little contrast in the middle
     grey = shown.mean(axis=-1, keepdims=True)
-    shown = grey + (shown - grey) * np.float32(1.12)
+    shown = grey + (shown - grey) * np.float32(1.06)
     shown = shown * _vignette(picture.shape) + rng.normal(0, 0.006, picture.shape[:2]).astype(np.float32)[..., None]
     return np.clip(shown, 0, 1).astype(np.float32)
 

@@ -33,6 +33,8 @@ class Terrain:
     """Height of a forest's roof where it is too far for single trees."""
     headland: float = 0.0
     """A cape with this height at one side; the sign is the side."""
+    knoll: tuple[float, float, float] | None = None
+    """A round hill: its column as a share of the picture's width, its distance, its height."""
     cone: float = 0.0
     """Height of a volcano in the middle distance."""
 
@@ -61,7 +63,8 @@ def height_at(terrain: Terrain, noises: tuple[Noise, Noise], x: Field, z: Field)
     hills = _profile(terrain.hills, z)
     if terrain.shore_bend:
         height = height + large.fractal(x / 60, z / 60, 3) * terrain.shore_bend * smoothstep(4, 60, z)
-    height = height + hills * (0.35 + large.fractal(x / 260, z / 260, 5, 0.46))
+    if hills.any():
+        height = height + hills * (0.35 + large.fractal(x / 260, z / 260, 5, 0.46))
     if any(value for _, value in terrain.mountains):
         rise = _profile(terrain.mountains, z)
         slant = 1 - terrain.opening * np.exp(-((x / (0.32 * z)) ** 2))
@@ -74,6 +77,10 @@ def height_at(terrain: Terrain, noises: tuple[Noise, Noise], x: Field, z: Field)
         height = height + _profile(terrain.dunes, z) * _dunes(large, fine, x, z)
     if terrain.headland:
         height = height + _headland(terrain.headland, fine, x, z)
+    if terrain.knoll:
+        column, far, top = terrain.knoll
+        away = np.hypot(x - (column - 0.5) * far, (z - far) * 0.8)
+        height = height * (1 - np.exp(-((away / 90) ** 2))) + top * np.exp(-((away / 80) ** 2))
     if terrain.cone:
         r = np.hypot(x - 250, z - 2600) / 1500
         cone = np.clip(1 - r, 0, 1) ** 1.7 * terrain.cone
@@ -86,8 +93,9 @@ def height_at(terrain: Terrain, noises: tuple[Noise, Noise], x: Field, z: Field)
     if terrain.canopy:
         roof = fine.fractal(x / 9, z / 9, 3) * terrain.canopy
         height = height + roof * smoothstep(1.0, 6.0, height) * smoothstep(60, 400, z)
-    grain = fine.fractal(x / 2.2, z / 2.2, 4) * 0.10 * (1 - smoothstep(20, 110, z))
-    return height + grain * np.where(height > 0, 1, 0.2)
+    near = z < 110
+    height[near] += fine.fractal(x[near] / 2.2, z[near] / 2.2, 4) * 0.10 * (1 - smoothstep(20, 110, z[near]))
+    return height
 
 
 def _profile(points: Profile, z: Field) -> Field:
@@ -98,7 +106,7 @@ def _profile(points: Profile, z: Field) -> Field:
 def _dunes(large: Noise, fine: Noise, x: Field, z: Field) -> Field:
     """Long crests across the wind, gentle on one side and steep on the other."""
     bend = large.fractal(x / 300, z / 300, 3) * np.float32(1.1) + fine.fractal(x / 80, z / 80, 2) * np.float32(0.12)
-    phase = z / 95 + x / 210 + bend
+    phase = z / 230 + x / 125 + bend  # across the light, which comes from the side
     saw = phase - np.floor(phase)
     ridge = np.where(saw < 0.72, saw / 0.72, (1 - saw) / 0.28)
     ridge = ridge * ridge * (3 - 2 * ridge)
@@ -114,14 +122,14 @@ def _headland(height: float, fine: Noise, x: Field, z: Field) -> Field:
 
 
 _GROUND = {
-    "grass": ("4f7a34", "7f9a4a"),
-    "meadow": ("5f9a38", "94b84f"),
+    "grass": ("41602c", "6c7f40"),
+    "meadow": ("4a7030", "788f42"),
     "forest": ("20421f", "3d6430"),
     "sand": ("d9a566", "efc98d"),
     "snow": ("e4ecf5", "f8fbff"),
     "rock": ("6b625a", "8d8377"),
 }
-_SEASON = {"autumn": ("a8662a", "d79a3c"), "spring": ("6aa84a", "a4cc5e"), "winter": ("dfe8f2", "f6faff")}
+_SEASON = {"autumn": ("a8662a", "d79a3c"), "spring": ("527a38", "86a04c"), "winter": ("dfe8f2", "f6faff")}
 
 
 def colours(grid: Grid, cover: Cover, rng: Rng) -> Field:
@@ -155,7 +163,7 @@ def lit(grid: Grid, colour: Field, light: Light, sun_x: float) -> Field:
     """The ground under the light of the sun (or moon) and of the sky."""
     height = max(0.12, light.sun_height)
     # A sun in the picture shines towards us; it is turned sideways a little, since pure backlight shows no shapes.
-    sun = np.array([(sun_x - 0.5) * 2.4 + (0.5 if sun_x > 0.5 else -0.5), 0.35 + height, 0.15], np.float32)
+    sun = np.array([(sun_x - 0.5) * 2.4 + (0.5 if sun_x > 0.5 else -0.5), 0.20 + height, 0.10], np.float32)
     sun /= np.linalg.norm(sun)
     direct = np.clip(grid.normal @ sun, 0, 1) ** 0.9
     open_sky = np.clip(0.55 + 0.45 * grid.normal[..., 1] - 0.35 * np.clip(grid.hollow, 0, 1), 0.1, 1)

@@ -50,14 +50,14 @@ HOURS: dict[str, Light] = {
                     glow=0.55, stars=1.0, night=True),
 }  # fmt: skip
 
-_GREY = rgb("8d949c")
+_GREY = rgb("838d9a")
 
 
 def under_weather(light: Light, weather: str) -> Light:
     """The same hour under clouds, rain, snow, fog or a storm."""
     if weather in {"clear", "cloudy"}:
         return light
-    dull = {"rain": 0.55, "snow": 0.5, "fog": 0.6, "storm": 0.75}[weather]
+    dull = {"rain": 0.55, "snow": 0.5, "fog": 0.6, "storm": 0.92}[weather]
     dark = {"rain": 0.62, "snow": 0.95, "fog": 0.95, "storm": 0.30}[weather]
 
     def grey(colour: Field, keep: float = 1.0) -> Field:

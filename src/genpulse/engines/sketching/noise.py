@@ -70,8 +70,8 @@ class Noise:
             crest = crest * crest * carry
             total += crest * np.float32(weight)
             norm += weight
-            weight *= 0.5
-            carry = np.clip(crest * 1.6, 0.0, 1.0)
+            weight *= 0.46
+            carry = np.clip(crest * 1.4, 0.0, 1.0)
         return total / np.float32(norm) * np.float32(1.5)
 
 

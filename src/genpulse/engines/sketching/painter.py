@@ -30,6 +30,7 @@ class Painter:
         self._scene = scene
         self._chance = chance
         self._step = step
+        self._grown: dict[str, list[Sprite]] = {}
         self._noises = shape(scene.terrain, chance.of("shape"))
 
     def paint(self) -> Field:
@@ -39,7 +40,7 @@ class Painter:
         sky = paint_sky(camera, scene.heaven, self._chance.of("sky"))
         haze = self._haze(sky)
         self._step(0.25, "shaping the land")
-        grid = make_grid(camera, self._height, steps=int(np.clip(camera.rows * 1.1, 320, 1100)))
+        grid = make_grid(camera, self._height, steps=int(np.clip(camera.rows * 0.95, 320, 1100)))
         ground = lit(grid, colours(grid, scene.cover, self._chance.of("ground")), scene.light, scene.heaven.sun_at)
         pieces = self._pieces()
         self._step(0.45, "painting the land")
@@ -90,7 +91,7 @@ class Painter:
         wet = grid.height <= 0
         before_water = np.cumsum(wet, axis=0) == 0
         hidden = wet | before_water
-        height = np.where(hidden, np.float32(-1e6), grid.height)
+        height = np.where(hidden, np.float32(-1e5), grid.height)
         seen = see(camera, Grid(grid.x, grid.z, height, grid.normal, grid.hollow))
         mirror = self._cover(sky, ground, seen, haze)
         first_wet = float(np.where(wet.any(axis=0), grid.z[np.argmax(wet, axis=0), 0], 1e9).min())
@@ -138,9 +139,8 @@ class Painter:
         return x[keep][: grove.count], z[keep][: grove.count], base[keep][: grove.count]
 
     def _grow(self, grove: Grove) -> list[Placed]:
-        scene, rng = self._scene, self._chance.of(f"grove {grove}")
-        season = scene.season
-        sprites = [plants.GROW[grove.kind](scene.light, season, scene.sun_side, rng) for _ in range(_VARIANTS)]
+        rng = self._chance.of(f"grove {grove}")
+        sprites = self._sprites(grove.kind)
         x, z, base = self._scatter(grove, rng)
         return [
             Placed(
@@ -149,6 +149,14 @@ class Painter:
             )
             for xi, zi, bi in zip(x, z, base, strict=True)
         ]  # fmt: skip
+
+    def _sprites(self, kind: str) -> list[Sprite]:
+        """A few plants of a kind, grown once."""
+        if kind not in self._grown:
+            scene, rng = self._scene, self._chance.of(kind)
+            grow = plants.GROW[kind]
+            self._grown[kind] = [grow(scene.light, scene.season, scene.sun_side, rng) for _ in range(_VARIANTS)]
+        return self._grown[kind]
 
     def _bloom(self) -> list[Placed]:
         scene, rng = self._scene, self._chance.of("flowers")
@@ -214,7 +222,12 @@ class Painter:
         elif scene.weather == "snow":
             picture = weather.snow(picture, scene.light, self._chance.of("snow"))
         asked = tuple(rgb(code) for code in scene.colours)
-        return tone(picture, asked, self._chance.of("grain"), exposure=1.5 if scene.light.night else 1.12)
+        return tone(picture, asked, self._chance.of("grain"), exposure=self._exposure())
+
+    def _exposure(self) -> float:
+        if self._scene.light.night:
+            return 1.5
+        return 0.82 if self._scene.season == "winter" and self._scene.light.sun_height > 0.3 else 1.1
 
     def _beam(self) -> Field:
         camera = self._scene.camera

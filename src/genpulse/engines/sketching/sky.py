@@ -143,8 +143,8 @@ def _clouds(sky: Field, camera: Camera, heaven: Heaven, distance: Field, rng: Rn
     rows = np.arange(0, camera.rows, step, dtype=np.float32)[:, None]
     columns = np.arange(0, camera.width, step, dtype=np.float32)[None, :]
     elevation = np.clip((camera.horizon - rows) / camera.focal, 0, None) + 0.05
-    x = (columns - camera.width / 2) / camera.focal / elevation * np.float32(0.9) + np.float32(rng.uniform(0, 99))
-    z = np.float32(1.0) / elevation * np.ones_like(x) * np.float32(1.5) + np.float32(rng.uniform(0, 99))
+    x = (columns - camera.width / 2) / camera.focal / elevation * np.float32(1.25) + np.float32(rng.uniform(0, 99))
+    z = np.float32(1.0) / elevation * np.ones_like(x) * np.float32(1.15) + np.float32(rng.uniform(0, 99))
     bend = noise.fractal(x * 0.6, z * 0.6, 2)
     x, z = x + bend * np.float32(0.5), z + bend * np.float32(0.4)
     thick = noise.fractal(x, z, 6, 0.55)

@@ -17,15 +17,21 @@ _TO_LINEAR = ((np.arange(256) / 255.0) ** _GAMMA).astype(np.float32)
 _MAX_PIXELS = 3000
 
 
-@dataclass(frozen=True, slots=True)
 class Sprite:
-    """A lit piece: RGBA, gamma-encoded."""
+    """A lit piece, gamma-encoded, kept at its full size and at halves of it so that far copies are cheap."""
 
-    picture: Image.Image
+    def __init__(self, picture: Image.Image) -> None:
+        self.aspect = picture.width / picture.height
+        level = picture.convert("RGBa")  # premultiplied: only so may pixels be averaged
+        self._levels = [level]
+        while min(level.size) >= 8:
+            level = level.reduce(2)
+            self._levels.append(level)
 
-    @property
-    def aspect(self) -> float:
-        return self.picture.width / self.picture.height
+    def at_size(self, width: int, height: int) -> Image.Image:
+        """RGBA at a size."""
+        level = next((one for one in reversed(self._levels) if one.height >= height), self._levels[0])
+        return level.resize((width, height), Image.Resampling.BILINEAR).convert("RGBA")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ def _place(picture: Field, depth: Field, camera: Camera, piece: Placed, haze: Fi
     cut_x, cut_y = max(0, -x0), max(0, -y0)
     if x0 + cut_x >= x1 or y0 + cut_y >= y1:
         return
-    small = piece.sprite.picture.resize((w, h), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    small = piece.sprite.at_size(w, h)
     if piece.flip:
         small = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     data = np.asarray(small)[cut_y : y1 - y0, cut_x : x1 - x0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 StyleName = Literal[
-    "auto", "none", "oil", "impressionist", "watercolour", "van-gogh", "expressionist", "pastel", "ink", "pencil",
+    "auto", "none", "painted", "oil", "impressionist", "watercolour", "van-gogh", "expressionist", "pastel", "ink", "pencil",
     "woodblock", "comic", "cubist", "mosaic", "abstract",
 ]  # fmt: skip
 

@@ -37,7 +37,13 @@ def snow(picture: Field, light: Light, rng: Rng) -> Field:
     height, width = picture.shape[:2]
     scale = (height * width) ** 0.5 / 1024
     flake = light.shade * 1.2 + light.sun * 0.6 + 0.08
-    for count, radius, strength in ((2600, 1.0, 0.55), (800, 2.2, 0.65), (140, 5.0, 0.5), (24, 11.0, 0.28)):
+    flakes: tuple[tuple[int, float, float], ...] = (
+        (2600, 1.0, 0.55),
+        (800, 2.2, 0.65),
+        (140, 5.0, 0.5),
+        (24, 11.0, 0.28),
+    )
+    for count, radius, strength in flakes:
         layer = Image.new("L", (width, height), 0)
         pen = ImageDraw.Draw(layer)
         for _ in range(count):
