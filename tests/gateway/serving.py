@@ -25,7 +25,7 @@ from genpulse.core.view import TaskView
 from genpulse.errors import TaskError
 from genpulse.gateway.app import GatewayServices, close_streams, create_app
 from genpulse.handlers.base import BaseHandler
-from genpulse.handlers.params import TextToImageParams, TextToSpeechParams
+from genpulse.handlers.params import MediaInput, TextToImageParams, TextToSpeechParams
 from genpulse.media.inspector import MediaInspector
 from genpulse.settings import Settings
 from genpulse.storage.object_storage import ObjectStorage
@@ -48,6 +48,10 @@ class PaintParams(BaseModel):
     prompt: str = Field("x", max_length=100)
     width: int = Field(512, ge=64, le=2048)
     seed: int | None = None
+
+
+class MeasureParams(BaseModel):
+    file: MediaInput
 
 
 class GatewaySystem(System):
@@ -91,6 +95,13 @@ class GatewaySystem(System):
                 await context.progress(42, "styling")
                 await gate.open.wait()
                 return {}
+
+        @self.registry.register("measure")
+        class Measure(BaseHandler):
+            Params = MeasureParams
+
+            async def execute(self, job: Job, context: Context) -> dict[str, Any]:
+                return {"bytes": (await context.read(job.params.file)).stat().st_size}
 
         @self.registry.register("fail")
         class Fail(BaseHandler):

@@ -5,10 +5,10 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
+import httpx2
 import pytest
 
 from genpulse.gateway.upload import FIELD
@@ -293,6 +293,23 @@ async def test_a_large_file_streams(served: Served) -> None:
     assert part.content == content[1048570:3145731]
 
 
+async def test_a_download_that_breaks_is_seen_to_be_broken(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = (await _upload(served))["url"]
+
+    async def breaking(*_: object) -> AsyncIterator[bytes]:
+        yield CONTENT[:10]
+        raise OSError("the disk is broken")
+
+    monkeypatch.setattr(served.system.storage, "get", breaking)
+    with pytest.raises(httpx2.RemoteProtocolError):
+        await served.http.get(url)
+    assert "the disk is broken" in caplog.text
+
+
 async def test_an_upload_is_an_input(served: Served) -> None:
-    outputs: list[Any] = [await _upload(served, PICTURE, f"{i}.png") for i in range(2)]
-    assert len({output["file_id"] for output in outputs}) == 2
+    output = await _upload(served, PICTURE, "in.png")
+    async with served.system.working():
+        task = await served.finished("measure", params={"file": {"file_id": output["file_id"]}})
+    assert task["result"]["data"] == {"bytes": len(PICTURE)}

@@ -41,6 +41,7 @@ async def test_other_names_are_refused(served: Served) -> None:
 async def test_no_host_and_two_hosts_are_refused(served: Served) -> None:
     assert (await served.raw(b"GET /models HTTP/1.0\r\n\r\n"))[0] == 403
     assert (await served.raw(_get("/models", "Host: evil.example")))[0] == 403
+    assert (await served.raw(_get("/models", "Host: localhost", host="evil.example")))[0] == 403
 
 
 OTHER_SITES = [
