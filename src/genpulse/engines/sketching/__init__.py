@@ -5,7 +5,8 @@ noise        smooth random fields
 light        colours of the hours and of the weather
 view         a height field seen by a camera, without ray casting
 sky, land, water, plants, buildings, weather, finish   what is painted, from back to front
-composer     puts a scene together
+scene        what a composed scene is
+    places, things, composer   put a scene together
 style        neural style networks
 engine       the engine that runs in a child process
 """

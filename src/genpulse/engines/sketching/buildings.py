@@ -28,10 +28,14 @@ class _Drawing:
         self._pens["colour"].polygon(points, fill=f"#{colour}ff")
         self._pens["tone"].polygon(points, fill=_byte(tone))
 
-    def box(self, x0: float, y0: float, x1: float, y1: float, colour: str, tone: float) -> None:
+    def box(  # noqa: PLR0917 - coordinates, as in Pillow
+        self, x0: float, y0: float, x1: float, y1: float, colour: str, tone: float
+    ) -> None:
         self.polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], colour, tone)
 
-    def lamp(self, x0: float, y0: float, x1: float, y1: float, colour: str = _WARM, power: float = 1.0) -> None:
+    def lamp(  # noqa: PLR0917 - coordinates, as in Pillow
+        self, x0: float, y0: float, x1: float, y1: float, colour: str = _WARM, power: float = 1.0
+    ) -> None:
         red, green, blue = (int(int(colour[i : i + 2], 16) * power) for i in (0, 2, 4))
         self._pens["lamp"].rectangle((x0, y0, x1, y1), fill=(red, green, blue))
 

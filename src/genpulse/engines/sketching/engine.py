@@ -10,9 +10,10 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from genpulse.engines.engine import EngineJob, EngineOutput, EngineResult, Report
-from genpulse.engines.sketching.composer import Chance, compose
+from genpulse.engines.sketching.composer import compose
 from genpulse.engines.sketching.noise import Field
 from genpulse.engines.sketching.painter import Painter
+from genpulse.engines.sketching.scene import Chance
 from genpulse.engines.sketching.style import BLENDS, Stylist
 from genpulse.engines.sketching.vocabulary import Wish, read
 

@@ -17,7 +17,7 @@ def tone(picture: Field, colours: tuple[Field, ...], rng: Rng, *, exposure: floa
         picture = _grade(picture, colours)
     # Very bright light loses its colour, as on film; else an orange sun would turn yellow-green.
     peak = picture.max(axis=-1, keepdims=True)
-    picture = picture + (peak - picture) * np.clip((peak - 0.9) * 0.42, 0, 0.75)
+    picture = picture + (peak - picture) * np.clip((peak - 0.9) * 0.36, 0, 0.6)
     mapped = picture * (1 + picture / 6.0) / (1 + picture * 0.62)  # a shoulder that keeps colours in the highlights
     shown = np.clip(mapped, 0, 1) ** np.float32(1 / 2.2)
     shown = shown + (shown - 0.5) * (shown * (1 - shown)) * np.float32(0.55)  # a little contrast in the middle

@@ -14,14 +14,17 @@ Profile = tuple[tuple[float, float], ...]
 """Values by distance: (z, value) pairs, linear in between."""
 
 
+FLAT: Profile = ((1.0, 0.0),)
+
+
 @dataclass(frozen=True, slots=True)
 class Terrain:
     """What the ground is made of. All heights are metres over the water."""
 
     base: Profile
-    hills: Profile = ((1.0, 0.0),)
-    mountains: Profile = ((1.0, 0.0),)
-    dunes: Profile = ((1.0, 0.0),)
+    hills: Profile = FLAT
+    mountains: Profile = FLAT
+    dunes: Profile = FLAT
     peaks: float = 900.0
     """Distance between peaks."""
     opening: float = 0.0
@@ -47,13 +50,6 @@ class Cover:
     """grass, meadow, sand, forest, snow, rock."""
     season: str = "summer"
     snow_line: float = 1e9
-    tint: Field | None = None
-
-
-def shape(terrain: Terrain, rng: Rng) -> tuple[Noise, Noise]:
-    """The random part of the ground's shape."""
-    del terrain
-    return Noise(rng), Noise(rng)
 
 
 def height_at(terrain: Terrain, noises: tuple[Noise, Noise], x: Field, z: Field) -> Field:
@@ -140,8 +136,6 @@ def colours(grid: Grid, cover: Cover, rng: Rng) -> Field:
         low, high = _SEASON[cover.season]
     patches = np.clip(0.5 + noise.fractal(grid.x / 25, grid.z / 25, 5) * 0.9, 0, 1)
     colour = mix(rgb(low) * np.ones((*grid.x.shape, 3), np.float32), rgb(high), patches)
-    if cover.tint is not None:
-        colour = colour * 0.45 + cover.tint * 0.55 * colour.mean(axis=-1, keepdims=True) * 3
     steep = 1 - grid.normal[..., 1]
     if cover.ground != "sand":
         strata = noise.fractal(grid.x / 120, grid.height / 18, 3)

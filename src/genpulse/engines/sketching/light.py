@@ -36,17 +36,18 @@ class Light:
     night: bool = False
 
 
-def _light(sky: str, sun: str, sun_height: float, shade: str, lit: str, dark: str, **more: float | bool) -> Light:
+def _light(sky: str, sun: str, sun_height: float, others: str, **more: float | bool) -> Light:
+    """`others`: shade, lit and dark sides of clouds."""
     stops = tuple(rgb(code) for code in sky.split())
-    return Light(stops, rgb(sun), sun_height, rgb(shade), rgb(lit), rgb(dark), **more)  # pyright: ignore[reportArgumentType] - names are checked by tests
+    return Light(stops, rgb(sun), sun_height, *(rgb(code) for code in others.split()), **more)  # pyright: ignore[reportArgumentType] - haze, glow, stars, night
 
 
 HOURS: dict[str, Light] = {
-    "dawn": _light("4a6aa5 8797bd e0b0a8 f8c79a ffdca8", "ffd2a0", 0.10, "6a7090", "ffd9c0", "7d7a9c", haze=1.5),
-    "day": _light("2f6fc0 4f8fd6 86b6e6 b9d8ee dcebf2", "fff4e0", 0.72, "7d98c0", "ffffff", "93a5c0", haze=0.8, glow=0.5),
-    "sunset": _light("2a3768 5d4f86 b5607c f08a5a ffc468", "ffab50", 0.07, "5c5478", "ff9d66", "5a4268", haze=1.2),
-    "dusk": _light("141c42 2c3264 5c4780 a4607f e89a78", "ffb08a", -0.05, "3d3f6b", "c0708a", "35305c", haze=1.2, stars=0.4),
-    "night": _light("050a1e 0a1533 14264f 22406c 34587f", "c9d8ff", 0.62, "22345f", "4d6690", "101c3a", haze=0.9,
+    "dawn": _light("4a6aa5 8797bd e0b0a8 f8c79a ffdca8", "ffd2a0", 0.10, "6a7090 ffd9c0 7d7a9c", haze=1.5),
+    "day": _light("2f6fc0 4f8fd6 86b6e6 b9d8ee dcebf2", "fff4e0", 0.72, "7d98c0 ffffff 93a5c0", haze=0.8, glow=0.5),
+    "sunset": _light("2a3768 5d4f86 b5607c f08a5a ffc468", "ffab50", 0.07, "5c5478 ff9d66 5a4268", haze=1.2),
+    "dusk": _light("141c42 2c3264 5c4780 a4607f e89a78", "ffb08a", -0.05, "3d3f6b c0708a 35305c", haze=1.2, stars=0.4),
+    "night": _light("050a1e 0a1533 14264f 22406c 34587f", "c9d8ff", 0.62, "22345f 4d6690 101c3a", haze=0.9,
                     glow=0.55, stars=1.0, night=True),
 }  # fmt: skip
 

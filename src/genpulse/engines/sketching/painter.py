@@ -7,14 +7,14 @@ from collections.abc import Callable
 import numpy as np
 
 from genpulse.engines.sketching import buildings, plants, weather
-from genpulse.engines.sketching.composer import Chance, Grove, Scene
 from genpulse.engines.sketching.finish import tone
-from genpulse.engines.sketching.land import colours, height_at, lit, shape
+from genpulse.engines.sketching.land import colours, height_at, lit
 from genpulse.engines.sketching.light import rgb
-from genpulse.engines.sketching.noise import Field, mix, smoothstep
-from genpulse.engines.sketching.sky import paint_sky, sun_row
-from genpulse.engines.sketching.sprites import Placed, Sprite, place_all
-from genpulse.engines.sketching.view import Camera, Grid, Seen, fetch, make_grid, see
+from genpulse.engines.sketching.noise import Field, Noise, mix, smoothstep
+from genpulse.engines.sketching.scene import Chance, Grove, Scene
+from genpulse.engines.sketching.sky import paint_sky
+from genpulse.engines.sketching.sprites import Air, Placed, Sprite, place_all
+from genpulse.engines.sketching.view import Grid, Seen, fetch, make_grid, see
 from genpulse.engines.sketching.water import paint_water
 
 _VARIANTS = 5
@@ -31,31 +31,29 @@ class Painter:
         self._chance = chance
         self._step = step
         self._grown: dict[str, list[Sprite]] = {}
-        self._noises = shape(scene.terrain, chance.of("shape"))
+        self._noises = _noises(chance)
 
     def paint(self) -> Field:
         """The picture, 0–1, ready for a file."""
         scene, camera = self._scene, self._scene.camera
         self._step(0.05, "painting the sky")
         sky = paint_sky(camera, scene.heaven, self._chance.of("sky"))
-        haze = self._haze(sky)
+        air = self._air(sky)
         self._step(0.25, "shaping the land")
         grid = make_grid(camera, self._height, steps=int(np.clip(camera.rows * 0.95, 320, 1100)))
         ground = lit(grid, colours(grid, scene.cover, self._chance.of("ground")), scene.light, scene.heaven.sun_at)
         pieces = self._pieces()
         self._step(0.45, "painting the land")
         seen = see(camera, grid)
-        picture = self._cover(sky, ground, seen, haze)
+        picture = self._cover(sky, ground, seen, air)
         if scene.water is not None:
             wet = fetch(grid.height, seen)
-            is_water = (wet <= 0) & ~seen.sky
-            if is_water.any():
+            if ((wet <= 0) & ~seen.sky).any():
                 self._step(0.6, "painting the water")
-                mirror = self._mirror(sky, ground, grid, pieces, haze)
-                shallow = (1 - smoothstep(0.0, 0.9, -wet)) * (1 - smoothstep(140, 260, seen.depth)) * is_water
-                picture = self._water(picture, mirror, is_water, shallow, seen, haze)
+                mirror = self._mirror(sky, ground, grid, pieces, air)
+                picture = self._water(picture, mirror, wet, seen, air)
         self._step(0.75, "placing things")
-        place_all(picture, seen.depth, camera, pieces, haze, self._haze_length)
+        place_all(picture, seen.depth, camera, pieces, air)
         self._step(0.88, "finishing")
         return self._finish(picture)
 
@@ -64,12 +62,8 @@ class Painter:
     def _height(self, x: Field, z: Field) -> Field:
         return height_at(self._scene.terrain, self._noises, x, z)
 
-    @property
-    def _haze_length(self) -> float:
-        return _HAZE_LENGTH / self._scene.light.haze
-
-    def _haze(self, sky: Field) -> Field:
-        """The air's colour per column: that of the sky above the horizon."""
+    def _air(self, sky: Field) -> Air:
+        """The air between: it has the colour of the sky above the horizon, column by column."""
         row = int(np.clip(self._scene.camera.horizon - 0.02 * sky.shape[0], 1, sky.shape[0] - 2))
         band = sky[max(0, row - sky.shape[0] // 60) : row + 1].mean(axis=0)
         width = band.shape[0] // 24 * 2 + 1
@@ -77,15 +71,15 @@ class Painter:
         sums = np.cumsum(np.concatenate([np.zeros((1, 3)), padded]), axis=0)
         mean = (sums[width:] - sums[:-width]) / width
         # Held back as a whole: cutting each channel by itself would turn a bright sun's haze green.
-        return (mean / np.maximum(1.0, mean.max(axis=-1, keepdims=True))).astype(np.float32)
+        mean /= np.maximum(1.0, mean.max(axis=-1, keepdims=True))
+        return Air(mean.astype(np.float32), _HAZE_LENGTH / self._scene.light.haze)
 
-    def _cover(self, sky: Field, ground: Field, seen: Seen, haze: Field) -> Field:
+    def _cover(self, sky: Field, ground: Field, seen: Seen, air: Air) -> Field:
         """The ground over the sky, behind the air between."""
-        air = 1 - np.exp(-seen.depth / self._haze_length)
-        land = mix(fetch(ground, seen), haze[None] * np.ones_like(sky), air)
+        land = mix(fetch(ground, seen), air.colour[None] * np.ones_like(sky), air.hides(seen.depth))
         return np.where(seen.sky[..., None], sky, land).astype(np.float32)
 
-    def _mirror(self, sky: Field, ground: Field, grid: Grid, pieces: list[Placed], haze: Field) -> Field:
+    def _mirror(self, sky: Field, ground: Field, grid: Grid, pieces: list[Placed], air: Air) -> Field:
         """What the water mirrors: the land beyond its near shore, and what stands there."""
         camera = self._scene.camera.mirrored()
         wet = grid.height <= 0
@@ -93,21 +87,29 @@ class Painter:
         hidden = wet | before_water
         height = np.where(hidden, np.float32(-1e5), grid.height)
         seen = see(camera, Grid(grid.x, grid.z, height, grid.normal, grid.hollow))
-        mirror = self._cover(sky, ground, seen, haze)
+        mirror = self._cover(sky, ground, seen, air)
         first_wet = float(np.where(wet.any(axis=0), grid.z[np.argmax(wet, axis=0), 0], 1e9).min())
         far = [piece for piece in pieces if piece.z > first_wet + 4]
-        place_all(mirror, seen.depth, camera, far, haze, self._haze_length)
+        place_all(mirror, seen.depth, camera, far, air)
         return mirror
 
-    def _water(
-        self, picture: Field, mirror: Field, where: np.ndarray, shallow: Field, seen: Seen, haze: Field
-    ) -> Field:  # fmt: skip
+    def _water(self, picture: Field, mirror: Field, wet: Field, seen: Seen, air: Air) -> Field:
+        """The picture with its water; `wet` is the ground's height, below 0 where water is."""
         scene = self._scene
         assert scene.water is not None  # noqa: S101 - the caller asked
-        painted = paint_water(picture, mirror, where, scene.camera, scene.water, scene.light, scene.heaven.sun_at, shallow,
-                              self._chance.of("water"))  # fmt: skip
-        air = (1 - np.exp(-seen.depth / (self._haze_length * 2.5))) * where
-        return mix(painted, haze[None] * np.ones_like(painted), air)
+        where = (wet <= 0) & ~seen.sky
+        painted = paint_water(
+            picture,
+            mirror,
+            where,
+            scene.camera,
+            scene.water,
+            light=scene.light,
+            sun_at=scene.heaven.sun_at,
+            shallow=(1 - smoothstep(0.0, 0.9, -wet)) * (1 - smoothstep(140, 260, seen.depth)) * where,
+            rng=self._chance.of("water"),
+        )
+        return mix(painted, air.colour[None] * np.ones_like(painted), air.hides(seen.depth / 2.5) * where)
 
     # Things -------------------------------------------------------------------------------------------------------
 
@@ -237,9 +239,7 @@ class Painter:
         return buildings.beam(camera.rows, camera.width, top, column, self._scene.light)
 
 
-def sun_place(scene: Scene) -> tuple[float, float]:
-    """Where the sun is in the picture, in pixels."""
-    return scene.heaven.sun_at * scene.camera.width, sun_row(scene.camera, scene.light)
-
-
-__all__ = ["Camera", "Painter", "sun_place"]
+def _noises(chance: Chance) -> tuple[Noise, Noise]:
+    """The random part of the ground's shape: large and fine."""
+    rng = chance.of("shape")
+    return Noise(rng), Noise(rng)

@@ -35,11 +35,15 @@ class _Canvas:
         for pen, value in zip(self._pens, (1.0, hue, tone), strict=True):
             pen.polygon(points, fill=int(255 * min(1.0, max(0.0, value))))
 
-    def ellipse(self, x: float, y: float, rx: float, ry: float, hue: float, tone: float) -> None:
+    def ellipse(  # noqa: PLR0917 - coordinates, as in Pillow
+        self, x: float, y: float, rx: float, ry: float, hue: float, tone: float
+    ) -> None:
         for pen, value in zip(self._pens, (1.0, hue, tone), strict=True):
             pen.ellipse((x - rx, y - ry, x + rx, y + ry), fill=int(255 * min(1.0, max(0.0, value))))
 
-    def line(self, x0: float, y0: float, x1: float, y1: float, width: float, hue: float, tone: float) -> None:
+    def line(  # noqa: PLR0917 - coordinates, as in Pillow
+        self, x0: float, y0: float, x1: float, y1: float, width: float, hue: float, tone: float
+    ) -> None:
         for pen, value in zip(self._pens, (1.0, hue, tone), strict=True):
             fill = int(255 * min(1.0, max(0.0, value)))
             pen.line((x0, y0, x1, y1), fill=fill, width=max(1, round(width)))
@@ -89,8 +93,9 @@ def broadleaf(light: Light, season: str, sun_side: float, rng: Rng) -> Sprite:
     """An oak or a cherry: a crown of leaf clumps on forked branches; bare in winter."""
     width = height = _SIZE
     canvas = _Canvas(width, height)
-    tips: list[tuple[float, float]] = []
-    _branch(canvas, width / 2, height, -math.pi / 2 + rng.normal(0, 0.06), height * 0.26, 13.0, 6, tips, rng)
+    skeleton = _Skeleton(canvas, rng)
+    skeleton.grow(width / 2, height, -math.pi / 2 + rng.normal(0, 0.06), height * 0.26, 6)
+    tips = skeleton.tips
     if season != "winter":
         top = min(y for _, y in tips)
         bottom = max(y for _, y in tips)
@@ -111,19 +116,25 @@ def broadleaf(light: Light, season: str, sun_side: float, rng: Rng) -> Sprite:
     return _finish(canvas, low, high, light, rng)
 
 
-def _branch(
-    canvas: _Canvas, x: float, y: float, angle: float, length: float, width: float, depth: int,
-    tips: list[tuple[float, float]], rng: Rng,
-) -> None:  # fmt: skip
-    x1, y1 = x + math.cos(angle) * length, y + math.sin(angle) * length
-    canvas.line(x, y, x1, y1, width, 0.0, 0.35 + 0.2 * rng.random())
-    if depth <= 3:
-        tips.append((x1, y1))
-    if depth == 0:
-        return
-    for _ in range(2 if depth != 4 else 3):
-        turn = rng.normal(0, 0.25) + rng.choice([-0.45, 0.45])
-        _branch(canvas, x1, y1, angle + turn, length * rng.uniform(0.62, 0.8), width * 0.64, depth - 1, tips, rng)
+class _Skeleton:
+    """The branches of a broadleaf; leaves go to its tips."""
+
+    def __init__(self, canvas: _Canvas, rng: Rng) -> None:
+        self.tips: list[tuple[float, float]] = []
+        self._canvas = canvas
+        self._rng = rng
+
+    def grow(self, x: float, y: float, angle: float, length: float, depth: int) -> None:
+        rng, width = self._rng, 13.0 * 0.64 ** (6 - depth)
+        x1, y1 = x + math.cos(angle) * length, y + math.sin(angle) * length
+        self._canvas.line(x, y, x1, y1, width, 0.0, 0.35 + 0.2 * rng.random())
+        if depth <= 3:
+            self.tips.append((x1, y1))
+        if depth == 0:
+            return
+        for _ in range(2 if depth != 4 else 3):
+            turn = rng.normal(0, 0.25) + rng.choice([-0.45, 0.45])
+            self.grow(x1, y1, angle + turn, length * rng.uniform(0.62, 0.8), depth - 1)
 
 
 def palm(light: Light, season: str, sun_side: float, rng: Rng) -> Sprite:

@@ -77,7 +77,7 @@ def _gradient(light: Light, up: Field) -> Field:
 
 
 def _glow(light: Light, distance: Field) -> Field:
-    near = np.exp(-distance * 14) * 0.9
+    near = np.exp(-distance * 14) * 0.6
     wide = np.exp(-distance * 3.6) * 0.42
     return ((near + wide) * np.float32(light.glow))[..., None] * light.sun
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -45,7 +46,6 @@ class Placed:
     height: float
     flip: bool = False
     brightness: float = 1.0
-    lean: float = 0.0
 
 
 def light_up(albedo: Field, alpha: Field, tone: Field, light: Light, glow: Field | None = None) -> Sprite:
@@ -62,15 +62,25 @@ def light_up(albedo: Field, alpha: Field, tone: Field, light: Light, glow: Field
     return Sprite(Image.fromarray((rgba * 255 + 0.5).astype(np.uint8)))
 
 
-def place_all(
-    picture: Field, depth: Field, camera: Camera, pieces: Iterable[Placed], haze: Field, haze_length: float
-) -> None:
-    """Paint pieces into the picture, the farthest first. `haze` is the air's colour per column."""
+@dataclass(frozen=True, slots=True)
+class Air:
+    """What lies between: its colour per column of the picture, and the distance at which it hides two thirds."""
+
+    colour: Field
+    length: float
+
+    def hides(self, depth: Any) -> Any:
+        """How much of what is so far away it hides, 0–1."""
+        return 1 - np.exp(-depth / self.length)
+
+
+def place_all(picture: Field, depth: Field, camera: Camera, pieces: Iterable[Placed], air: Air) -> None:
+    """Paint pieces into the picture, the farthest first."""
     for piece in sorted(pieces, key=lambda placed: -placed.z):
-        _place(picture, depth, camera, piece, haze, haze_length)
+        _place(picture, depth, camera, piece, air)
 
 
-def _place(picture: Field, depth: Field, camera: Camera, piece: Placed, haze: Field, haze_length: float) -> None:
+def _place(picture: Field, depth: Field, camera: Camera, piece: Placed, air: Air) -> None:
     scale = camera.focal / piece.z
     height = piece.height * scale
     width = height * piece.sprite.aspect
@@ -91,7 +101,6 @@ def _place(picture: Field, depth: Field, camera: Camera, piece: Placed, haze: Fi
     rows, columns = slice(y0 + cut_y, y1), slice(x0 + cut_x, x1)
     alpha = data[..., 3:].astype(np.float32) / 255 * (depth[rows, columns, None] > piece.z * 0.985)
     colour = _TO_LINEAR[data[..., :3]] * np.float32(piece.brightness)
-    air = np.float32(1 - np.exp(-piece.z / haze_length))
-    colour = colour + (haze[columns][None] - colour) * air
+    colour = colour + (air.colour[columns][None] - colour) * air.hides(np.float32(piece.z))
     target = picture[rows, columns]
     target += (colour - target) * alpha

@@ -34,7 +34,7 @@ class Blend:
 
 
 BLENDS: dict[str, Blend] = {
-    "painted": Blend({0: 0.4, 12: 0.35, 2: 0.25}, 0.48, 0.85, 0.95),
+    "painted": Blend({0: 0.4, 12: 0.35, 2: 0.25}, 0.42, 0.85, 0.95),
     "oil": Blend({0: 0.5, 12: 0.3, 5: 0.2}, 0.72, 0.75, 0.8),
     "impressionist": Blend({12: 0.6, 16: 0.4}, 0.85, 0.60),
     "watercolour": Blend({2: 0.5, 8: 0.3, 14: 0.2}, 0.75, 0.55),
@@ -66,7 +66,9 @@ class Stylist:
         if small.shape != picture.shape:
             size = (picture.shape[1], picture.shape[0])
             styled = _resize(styled, size) + (picture - _resize(small, size)) * np.float32(0.8)
-        styled = styled + blur(((picture - styled) @ _LUMA)[..., None], max(picture.shape[:2]) / 40) * np.float32(blend.depth)
+        styled = styled + blur(((picture - styled) @ _LUMA)[..., None], max(picture.shape[:2]) / 40) * np.float32(
+            blend.depth
+        )
         styled = _keep_colours(np.clip(styled, 0, 1), picture, blend.keep)
         return np.clip(picture + (styled - picture) * np.float32(blend.strength), 0, 1)
 

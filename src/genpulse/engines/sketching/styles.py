@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 StyleName = Literal[
-    "auto", "none", "painted", "oil", "impressionist", "watercolour", "van-gogh", "expressionist", "pastel", "ink", "pencil",
-    "woodblock", "comic", "cubist", "mosaic", "abstract",
+    "auto", "none", "painted", "oil", "impressionist", "watercolour", "van-gogh", "expressionist", "pastel", "ink",
+    "pencil", "woodblock", "comic", "cubist", "mosaic", "abstract",
 ]  # fmt: skip
 
 NAMES: tuple[str, ...] = get_args(StyleName)

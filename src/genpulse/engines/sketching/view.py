@@ -1,8 +1,8 @@
 """A height field seen by a camera. Columns of the picture are marched from front to back, all at once.
 
 The ground is sampled on a grid in the camera's own terms: a column for every other one of the picture, steps that grow
-with the distance, so detail is spent where it is seen. What is visible at a pixel is the first step whose running horizon
-reaches it. The same grid seen by a camera below the water gives its mirror image.
+with the distance, so detail is spent where it is seen. What is visible at a pixel is the first step whose running
+horizon reaches it. The same grid seen by a camera below the water gives its mirror image.
 """
 
 from __future__ import annotations

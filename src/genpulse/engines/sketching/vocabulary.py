@@ -15,7 +15,10 @@ HOUR = {
     "day": "day daylight noon midday afternoon sunny",
     "sunset": "sunset sundown evening golden",
     "dusk": "dusk twilight gloaming",
-    "night": "night midnight nighttime nocturnal moonlight moonlit starlight starry stars star moon aurora galaxy constellation",
+    "night": (
+        "night midnight nighttime nocturnal moonlight moonlit starlight starry stars star moon aurora galaxy "
+        "constellation"
+    ),
 }
 WEATHER = {
     "rain": "rain rainy raining drizzle shower wet monsoon",
@@ -33,32 +36,42 @@ SEASON = {
     "blossom": "blossom blossoms cherry sakura",
 }
 LAND = {
-    "mountains": "mountain mountains peak peaks alps alpine summit range ridge ridges cliff cliffs canyon fjord fjords himalaya",
+    "mountains": (
+        "mountain mountains peak peaks alps alpine summit range ridge ridges cliff cliffs canyon fjord fjords himalaya"
+    ),
     "hills": "hill hills hillside rolling highlands countryside farmland vineyard",
     "desert": "desert dune dunes sand sahara oasis savanna savannah",
     "forest": "forest forests wood woods woodland jungle rainforest pine pines spruce fir firs taiga grove",
     "meadow": "meadow meadows field fields grassland prairie pasture garden lawn park plain plains steppe",
     "valley": "valley valleys landscape scenery nature wilderness",
     "volcano": "volcano volcanic eruption lava",
-    "city": "city cityscape skyline downtown metropolis skyscraper skyscrapers tower towers buildings building urban "
-            "manhattan tokyo harbor harbour",
-}  # fmt: skip
+    "city": (
+        "city cityscape skyline downtown metropolis skyscraper skyscrapers tower towers buildings building "
+        "urban manhattan tokyo harbor harbour"
+    ),
+}
 WATER = {
-    "sea": "sea ocean coast coastal beach shore seaside seascape bay waves wave surf tide island islands harbor harbour port "
-           "lagoon",
+    "sea": (
+        "sea ocean coast coastal beach shore seaside seascape bay waves wave surf tide island islands harbor "
+        "harbour port lagoon"
+    ),
     "lake": "lake lakes pond reflection reflections mirror fjord fjords water waterside",
     "river": "river rivers stream creek brook canal",
-}  # fmt: skip
+}
 THING = {
     "lighthouse": "lighthouse lighthouses beacon",
     "boat": "boat boats sailboat sailboats ship ships sail sails sailing yacht yachts fishing",
-    "house": "house houses cottage cottages cabin cabins hut huts farm farmhouse home village town hamlet barn chalet lodge",
+    "house": (
+        "house houses cottage cottages cabin cabins hut huts farm farmhouse home village town hamlet barn chalet lodge"
+    ),
     "castle": "castle castles fortress palace citadel",
     "windmill": "windmill windmills mill",
     "broadleaf": "tree trees oak oaks maple birch willow orchard",
     "palm": "palm palms tropical coconut oasis",
     "cactus": "cactus cacti saguaro",
-    "flowers": "flower flowers wildflowers poppy poppies tulip tulips lavender sunflower sunflowers daisy daisies rose roses",
+    "flowers": (
+        "flower flowers wildflowers poppy poppies tulip tulips lavender sunflower sunflowers daisy daisies rose roses"
+    ),
     "birds": "bird birds seagull seagulls gull gulls flock",
     "moon": "moon moonlight moonlit",
     "sun": "sun sunlight sunshine sunbeams",
@@ -69,11 +82,12 @@ THING = {
     "calm": "calm still mirror tranquil serene peaceful reflection reflections",
 }
 COLOUR = {
-    "red": "d0342c", "crimson": "b01e3c", "scarlet": "d8301f", "orange": "f08030", "amber": "ffb028", "gold": "f0b840",
-    "golden": "f5b945", "yellow": "f4d03f", "green": "3f9a4a", "emerald": "1f9a6a", "teal": "1f8a8a", "turquoise": "3cc0b8",
-    "cyan": "3fc4dc", "blue": "2f6fd0", "azure": "3f8fe8", "navy": "1f2f60", "indigo": "3f38a0", "purple": "7a3fb0",
-    "violet": "8a50d0", "lavender": "a890e0", "magenta": "d040b0", "pink": "f08cb0", "brown": "8a5a34", "sepia": "a07848",
-    "black": "26262c", "white": "f4f4f4", "grey": "8c9096", "gray": "8c9096", "silver": "b8c0c8",
+    "red": "d0342c", "crimson": "b01e3c", "scarlet": "d8301f", "orange": "f08030", "amber": "ffb028",
+    "gold": "f0b840", "golden": "f5b945", "yellow": "f4d03f", "green": "3f9a4a", "emerald": "1f9a6a",
+    "teal": "1f8a8a", "turquoise": "3cc0b8", "cyan": "3fc4dc", "blue": "2f6fd0", "azure": "3f8fe8",
+    "navy": "1f2f60", "indigo": "3f38a0", "purple": "7a3fb0", "violet": "8a50d0", "lavender": "a890e0",
+    "magenta": "d040b0", "pink": "f08cb0", "brown": "8a5a34", "sepia": "a07848", "black": "26262c",
+    "white": "f4f4f4", "grey": "8c9096", "gray": "8c9096", "silver": "b8c0c8",
 }  # fmt: skip
 BLOOM = {"poppy": "d8342a", "poppies": "d8342a", "tulip": "e0485c", "tulips": "e0485c", "lavender": "8a68d0",
          "sunflower": "f5b81e", "sunflowers": "f5b81e", "daisy": "f6f4ea", "daisies": "f6f4ea", "rose": "d0405c",
@@ -94,27 +108,31 @@ STYLE = {
     "mosaic": "mosaic tiles stained-glass stained",
     "abstract": "abstract kandinsky",
 }
-_STYLE_HINT = frozenset("painting painted paint art artwork illustration style poster".split())
-
-_PLAIN = frozenset(
-    """a about above abstract across after again against air all along also am amid among an ancient and another any are
-    area around artistic as at atmosphere atmospheric away awesome background beautiful beauty before behind below beneath
-    best between beyond big bold bright brilliant broad brush bustling but by calm center centre cinematic clean close
-    closeup cold color colored colorful colors colour coloured colourful colours composition contrast cool cosy cozy crisp
-    dark deep delicate dense detail detailed details digital distance distant dramatic dreamy each early edge elegant empty
-    endless epic ethereal every fantastic fantasy far few final fine first focus for foreground from front full gentle
-    giant glow glowing gorgeous grand great hanging hd heavy her here high highly his horizon hour huge hyper image in
-    incredible inside intense intricate into is isolated it its just large last late left lens lest light lighting lights
-    like little lone lonely long lots lovely low lush magic magical majestic many massive masterpiece medium middle minimal
-    minimalist modern mood moody more most much muted my mysterious mystical natural near nearby new next nice no not of off
-    old on one only onto open or our out over overlooking panorama panoramic past path peaceful perfect picture picturesque
-    piece place pretty professional pure quality quiet ray rays render rendering resolution rich right rough rural rustic
-    scene scenic serene shadow shadows sharp shine shining shore side silent silhouette simple single sky skies small smooth
-    so soft some spectacular stark still strong stunning style stylized sublime subtle surreal tall texture that the their
-    them there these they thick thin this three through time tiny to top toward towards tranquil two under up upon
-    vast very vibrant view vista vivid volumetric warm was way weathered where which while wide wild wind windy with within
-    without wonderful wooden world yet you your ultra uhd unreal trending artstation octane hdr bokeh k mm""".split()
-)
+_HINTS = "painting painted paint art artwork illustration style poster"
+_STYLE_HINT = frozenset(_HINTS.split())
+_NO_CONTENT = """
+a about above abstract across after again against air all along also am amid among an ancient and another any
+are area around artistic as at atmosphere atmospheric away awesome background beautiful beauty before behind
+below beneath best between beyond big bold bright brilliant broad brush bustling but by calm center centre
+cinematic clean close closeup cold color colored colorful colors colour coloured colourful colours composition
+contrast cool cosy cozy crisp dark deep delicate dense detail detailed details digital distance distant dramatic
+dreamy each early edge elegant empty endless epic ethereal every fantastic fantasy far few final fine first
+focus for foreground from front full gentle giant glow glowing gorgeous grand great hanging hd heavy her here
+high highly his horizon hour huge hyper image in incredible inside intense intricate into is isolated it its
+just large last late left lens lest light lighting lights like little lone lonely long lots lovely low lush
+magic magical majestic many massive masterpiece medium middle minimal minimalist modern mood moody more most
+much muted my mysterious mystical natural near nearby new next nice no not of off old on one only onto open or
+our out over overlooking panorama panoramic past path peaceful perfect picture picturesque piece place pretty
+professional pure quality quiet ray rays render rendering resolution rich right rough rural rustic scene scenic
+serene shadow shadows sharp shine shining shore side silent silhouette simple single sky skies small smooth so
+soft some spectacular stark still strong stunning style stylized sublime subtle surreal tall texture that the
+their them there these they thick thin this three through time tiny to top toward towards tranquil two under up
+upon vast very vibrant view vista vivid volumetric warm was way weathered where which while wide wild wind windy
+with within without wonderful wooden world yet you your ultra uhd unreal trending artstation octane hdr bokeh k
+mm
+"""
+"""Words that say how, where or how well, not what."""
+_PLAIN = frozenset(_NO_CONTENT.split())
 _NOT_NOUNS = re.compile(r"(ly|ing|ed|ful|ous|ive|ish|less|able|ible|esque|ened|lit)$")
 _KNOWN: frozenset[str] = (
     frozenset(

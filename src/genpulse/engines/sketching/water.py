@@ -26,6 +26,7 @@ def paint_water(
     where: NDArray[np.bool_],
     camera: Camera,
     water: Water,
+    *,
     light: Light,
     sun_at: float,
     shallow: Field,
@@ -58,7 +59,7 @@ def paint_water(
     body = mix(deep * np.ones_like(reflected), rgb("5fa39a") * ambient, shallow[first:] * 0.7)
     body = body * (1 + 0.55 * crest[..., None])
     painted = mix(body, reflected, strength)
-    painted += _sun_path(camera, light, sun_at, columns, z, slope_x, noise, x)
+    painted += _sun_path(camera, light, sun_at, noise, columns=columns, x=x, z=z, slope_x=slope_x)
     if water.rough > 0.45:
         foam = smoothstep(0.62, 0.95, crest + noise.fractal(x / 1.7, z / 1.7, 3) * 0.35) * smoothstep(0.4, 1, z / 12)
         painted = mix(painted, (ambient * 1.1 + 0.03) * np.ones_like(painted), foam * np.float32(water.rough))
@@ -87,7 +88,7 @@ def _waves(noise: Noise, x: Field, z: Field, rough: float) -> tuple[Field, Field
 
 
 def _sun_path(
-    camera: Camera, light: Light, sun_at: float, columns: Field, z: Field, slope_x: Field, noise: Noise, x: Field
+    camera: Camera, light: Light, sun_at: float, noise: Noise, *, columns: Field, x: Field, z: Field, slope_x: Field
 ) -> Field:
     """Sparkles between us and a low sun."""
     if light.sun_height <= 0 or light.glow < 0.3:

@@ -47,7 +47,8 @@ def snow(picture: Field, light: Light, rng: Rng) -> Field:
         layer = Image.new("L", (width, height), 0)
         pen = ImageDraw.Draw(layer)
         for _ in range(count):
-            x, y, r = rng.uniform(0, width), rng.uniform(0, height), radius * scale * rng.uniform(0.6, 1.3)
+            x, y = rng.uniform(0, float(width)), rng.uniform(0, float(height))
+            r = radius * scale * rng.uniform(0.6, 1.3)
             pen.ellipse((x - r, y - r, x + r, y + r), fill=255)
         soft = layer.filter(ImageFilter.GaussianBlur(radius * scale * 0.5))
         cover = np.asarray(soft, np.float32)[..., None] / 255 * np.float32(strength)
