@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from genpulse import BaseHandler, Context, Job, Model, TaskError, register, register_model
-from genpulse.handlers.params import MediaInput
+from genpulse.core.params import MediaInput
 
 PICTURE = Path(__file__).with_name("picture.png")
 """4 x 3 pixels."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from genpulse.cli.schema_rows import rows
-from genpulse.handlers.params import MediaInput, TextToImageParams
+from genpulse.core.params import MediaInput, TextToImageParams
 
 
 class Everything(BaseModel):

@@ -18,6 +18,7 @@ from genpulse.core.context import Context
 from genpulse.core.files import FileService
 from genpulse.core.keys import KeyService
 from genpulse.core.models import Job
+from genpulse.core.params import MediaInput, TextToImageParams, TextToSpeechParams
 from genpulse.core.registry import Model
 from genpulse.core.service import Limits, TaskService
 from genpulse.core.signals import Signals
@@ -25,7 +26,6 @@ from genpulse.core.view import TaskView
 from genpulse.errors import TaskError
 from genpulse.gateway.app import GatewayServices, close_streams, create_app
 from genpulse.handlers.base import BaseHandler
-from genpulse.handlers.params import MediaInput, TextToImageParams, TextToSpeechParams
 from genpulse.media.inspector import MediaInspector
 from genpulse.settings import Settings
 from genpulse.storage.object_storage import ObjectStorage

@@ -5,9 +5,9 @@ import sys
 
 import genpulse.engines
 import genpulse.handlers
+from genpulse.core.params import TextToImageParams, TextToSpeechParams
 from genpulse.core.registry import registry
 from genpulse.engines.extras import missing
-from genpulse.handlers.params import TextToImageParams, TextToSpeechParams
 
 
 def test_task_types_run_on_their_default_models() -> None:

@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from genpulse.core.params import TextToSpeechParams
 from genpulse.core.registry import Model, register_model
 from genpulse.engines.english import unspeakable
 from genpulse.engines.extras import missing
 from genpulse.engines.local_backend import configured
-from genpulse.handlers.params import TextToSpeechParams
 
 
 class HibariParams(TextToSpeechParams):

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
+from genpulse.core.params import TextToImageParams
 from genpulse.core.registry import Model, register_model
 from genpulse.engines.extras import missing
 from genpulse.engines.local_backend import configured
 from genpulse.engines.sketching.styles import StyleName
 from genpulse.engines.sketching.vocabulary import foreign, unknown
-from genpulse.handlers.params import TextToImageParams
 
 
 class SketchParams(TextToImageParams):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from genpulse.core.params import TextToImageParams
 from genpulse.core.registry import register
 from genpulse.handlers.base import BaseHandler
-from genpulse.handlers.params import TextToImageParams
 
 
 @register("text-to-image")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from genpulse.core.params import TextToSpeechParams
 from genpulse.core.registry import register
 from genpulse.handlers.base import BaseHandler
-from genpulse.handlers.params import TextToSpeechParams
 
 
 @register("text-to-speech")
