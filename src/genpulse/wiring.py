@@ -21,6 +21,7 @@ from typing import Any
 
 import uvicorn
 import uvloop
+from fastapi import FastAPI
 
 from genpulse import __version__, logs
 from genpulse.core.attempt import Backends, Tools
@@ -37,7 +38,7 @@ from genpulse.core.view import TaskView
 from genpulse.core.worker import Worker
 from genpulse.embedded import DataLock, DataLockError, EmbeddedError, EmbeddedValkey, running_server
 from genpulse.errors import RequestError
-from genpulse.gateway.app import GatewayServices, create_app
+from genpulse.gateway.app import GatewayServices, close_streams, create_app
 from genpulse.media.inspector import MediaInspector
 from genpulse.mq import RedisManager, UnsuitableServerError
 from genpulse.settings import Settings
@@ -81,6 +82,9 @@ def run(settings: Settings, *, gateway: bool, worker: bool) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(settings, gateway=gateway, worker=worker))
     except (StartError, PluginError, DataLockError, EmbeddedError, SchemaTooNewError, UnsuitableServerError) as error:
+        sys.stderr.write(f"GenPulse can't start: {error}\n")
+        return 1
+    except ValueError as error:  # DATABASE_URL, GENPULSE_STORAGE_URL or the secret is not usable
         sys.stderr.write(f"GenPulse can't start: {error}\n")
         return 1
     except RequestError as error:
@@ -212,6 +216,7 @@ class _Process:
         self._sockets = sockets
         self._worker = make_worker(parts) if with_worker else None
         self._server: _Server | None = None
+        self._app: FastAPI | None = None
         self._stop = asyncio.Event()
         self._signals_seen = 0
 
@@ -252,15 +257,16 @@ class _Process:
         self._stop.set()
 
     def _shut_down(self) -> None:
-        if self._server is not None:
+        if self._server is not None and self._app is not None:
             self._server.should_exit = True
+            close_streams(self._app)  # uvicorn would wait for them
         if self._worker is not None:
             self._worker.stop()
 
     async def _start_server(self) -> Any:
         settings, parts = self._parts.settings, self._parts
         await _require_keys(settings, parts.keys)
-        app = create_app(
+        self._app = create_app(
             GatewayServices(
                 tasks=parts.tasks,
                 files=parts.files,
@@ -272,7 +278,7 @@ class _Process:
             settings,
         )
         config = uvicorn.Config(
-            app,
+            self._app,
             http="httptools",
             lifespan="off",
             log_config=None,

@@ -5,9 +5,9 @@ import json
 import pytest
 from pydantic import ValidationError
 
+from genpulse.core.params import TextToImageParams
 from genpulse.engines.sketch import SketchParams, warnings
 from genpulse.engines.sketching.vocabulary import read, unknown
-from genpulse.handlers.params import TextToImageParams
 
 
 def test_params_are_bounded() -> None:

@@ -69,7 +69,7 @@ class QueueUnavailableError(Exception):
 
 
 class Hint(Protocol):
-    """What the queue must know of a task to place its hint; `Task` and `NewTask` have it."""
+    """What the queue must know of a task to place its hint; `Task` has it."""
 
     @property
     def id(self) -> str: ...

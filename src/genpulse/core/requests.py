@@ -15,7 +15,8 @@ from genpulse.core.registry import TASK_TYPE
 from genpulse.errors import FieldError, RequestError
 
 MAX_ERRORS = 20
-MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+# Quotes and backslashes can't be addressed by SQLite's JSON paths, so a filter could not find them.
+MetadataKey = Annotated[str, StringConstraints(max_length=64, pattern=r'^[^"\\\x00-\x1f]+$')]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)] | bool | int | float
 
 

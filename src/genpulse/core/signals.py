@@ -74,13 +74,16 @@ class Signals:
         while self._hints or self._notices:
             hints = [self._hints.pop(key) for key in list(self._hints)[:_BATCH]]
             notices = [self._notices.popleft() for _ in range(min(_BATCH, len(self._notices)))]
-            try:
-                if hints:
+            if hints:
+                try:
                     await self._queue.push_task(*hints)
-                if notices:
+                except QueueUnavailableError as error:
+                    _log.debug("%d hints lost, to be rebuilt: %s", len(hints), error)
+            if notices:  # watchers in this process hear them even while the queue is out of reach
+                try:
                     await self._queue.publish(*(message for task in notices for message in self._messages(task)))
-            except QueueUnavailableError as error:
-                _log.debug("signals lost: %s", error)
+                except QueueUnavailableError as error:
+                    _log.debug("%d notices lost: %s", len(notices), error)
 
     def _messages(self, task: Task) -> list[tuple[str, dict[str, object]]]:
         shown = self._view.task(task, brief=True)

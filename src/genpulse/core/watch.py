@@ -99,6 +99,7 @@ class Watcher:
     async def feed(self, tenant: str) -> AsyncIterator[tuple[Task, Event] | Idle]:
         """State changes of all of a tenant's tasks from now on; best effort, no replay."""
         async with self._queue.subscribe(tenant_channel(tenant)) as subscription:
+            yield Idle()  # from here on nothing is missed
             while True:
                 message = await subscription.get(timeout=RELAXED_POLL_S)
                 if message is None:
