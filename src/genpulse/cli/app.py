@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Run a failed or canceled task again: a new task with the same params and seed; prints its id.",
     ),
     "models": ("models:models", "List the models that are served, or show the params of one."),
+    "keys": ("keys:keys", "Make, list and revoke API keys."),
     "doctor": ("doctor:doctor", "Test each part and say what to do."),
     "settings": ("settings:settings", "Show the effective settings, where each comes from, and what follows from it."),
     "version": ("version:version", "Print the version, and the gateway's when one answers."),
