@@ -26,7 +26,16 @@ from genpulse.store.migrate import migrate
 
 T = TypeVar("T")
 
-keys = click.Group("keys", help="Make, list and revoke API keys, in the database of the settings.")
+
+class _Keys(click.Group):
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Examples"):
+            for line in ("genpulse keys create --tenant team-a", "genpulse keys ls", "genpulse keys revoke ab12cd34"):
+                formatter.write(f"{' ' * formatter.current_indent}{line}\n")
+
+
+keys = _Keys("keys", help="Make, list and revoke API keys.\n\nThey are kept in the database of the settings.")
 _DATA_DIR = click.option(
     "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Everything GenPulse keeps. Default: ./data."
 )
