@@ -1,0 +1,197 @@
+"""`start-all` as a user runs it, killed, stopped and attacked from outside."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from genpulse.cli.processes import descendants, running
+
+PLUGIN = Path(__file__).with_name("plugin.py")
+
+
+class Server:
+    """One data directory, and the process that serves it now."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.process: subprocess.Popen[bytes] | None = None
+        self.client = httpx2.Client()
+
+    def start(self, command: str = "start-all", **environment: str) -> None:
+        with (self.data_dir.parent / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "genpulse.cli", command, "--port", "0", "--data-dir", str(self.data_dir)],
+                env={**os.environ, "GENPULSE_PLUGINS": str(PLUGIN), "GENPULSE_POOLS": "local=1,handlers=4"}
+                | environment,
+                stderr=log,
+                start_new_session=True,
+            )
+        url = self._announced()["gateway_url"]
+        self.client.close()
+        self.client = httpx2.Client(base_url=url, timeout=70)
+
+    def _announced(self) -> dict[str, Any]:
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            assert self.process is not None and self.process.poll() is None, "the server ended"
+            try:
+                told = json.loads((self.data_dir / "run.json").read_bytes())
+            except (OSError, ValueError):
+                told = {}
+            if told.get("gateway_url") and told.get("pid") == self.process.pid:
+                return told
+            time.sleep(0.02)
+        raise AssertionError("the server did not announce itself")
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(40)
+
+    def submit(self, task_type: str, headers: dict[str, str] | None = None, **params: Any) -> dict[str, Any]:
+        answer = self.client.post("/task", json={"task_type": task_type, "params": params}, headers=headers)
+        assert answer.status_code in {200, 202}, answer.text
+        return answer.json()
+
+    def until(self, task: dict[str, Any], *statuses: str) -> dict[str, Any]:
+        end = time.monotonic() + 60
+        while (now := self.client.get(f"/task/{task['task_id']}").json())["status"] not in statuses:
+            assert time.monotonic() < end, now
+            time.sleep(0.02)
+        return now
+
+    def end(self, task: dict[str, Any]) -> dict[str, Any]:
+        return self.client.get(f"/task/{task['task_id']}", params={"wait": 60}).json()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    made = Server(tmp_path / "data")
+    yield made
+    made.client.close()
+    if made.process is not None and made.process.poll() is None:
+        made.kill()
+
+
+@pytest.mark.slow
+def test_after_a_kill_of_everything_every_accepted_task_completes(server: Server) -> None:
+    server.start()
+    tasks = [server.submit("wait-then-write", seconds=1.5, text=str(n)) for n in range(8)]
+    image = server.submit("text-to-image", prompt="hills at noon", width=256, height=256, seed=3)
+    speech = server.submit("text-to-speech", text="Nothing is lost.")
+    server.until(tasks[0], "processing")
+    children = descendants(server.process.pid)  # type: ignore[union-attr]
+    server.kill()
+
+    server.start()
+    for number, task in enumerate(tasks):
+        ended = server.end(task)
+        assert ended["status"] == "completed", ended
+        [output] = ended["result"]["outputs"]
+        assert server.client.get(output["url"]).text == str(number)
+    assert server.end(image)["result"]["outputs"][0]["width"] == 256
+    assert server.end(speech)["result"]["outputs"][0]["duration_s"] > 0.5
+    assert not set(children) & set(running())
+    assert server.stop() == 0
+
+
+@pytest.mark.slow
+def test_sigterm_hands_back_what_it_cannot_finish_and_leaves_nothing(server: Server) -> None:
+    server.start(GENPULSE_DRAIN_S="0.5")
+    long = server.submit("wait-then-write", seconds=8)
+    server.until(long, "processing")
+    children = descendants(server.process.pid)  # type: ignore[union-attr]
+    with server.client.stream("GET", f"/task/{long['task_id']}/events") as events:
+        next(events.iter_lines())
+        before = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - before < 10
+    assert not set(children) & set(running())
+    assert not (server.data_dir / "run.json").exists()
+
+    server.start()
+    assert server.end(long)["status"] == "completed"
+    server.stop()
+
+
+@pytest.mark.slow
+def test_redis_may_be_killed_and_emptied(server: Server) -> None:
+    server.start()
+    [valkey] = [child for child in descendants(server.process.pid) if "valkey" in _command(child)]  # type: ignore[union-attr]
+    os.kill(valkey, signal.SIGKILL)
+    answers = [server.submit("wait-then-write", seconds=0.1, text=str(n)) for n in range(5)]
+    assert [server.end(task)["status"] for task in answers] == ["completed"] * 5
+    end = time.monotonic() + 20
+    while server.client.get("/status").json()["status"] != "ok":
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    server.stop()
+
+
+def _command(process: Any) -> str:
+    return Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace")
+
+
+@pytest.mark.slow
+def test_a_worker_attaches_to_a_running_gateway(server: Server, tmp_path: Path) -> None:
+    alone = subprocess.run(
+        [sys.executable, "-m", "genpulse.cli", "start-worker", "--data-dir", str(tmp_path / "nothing")],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert alone.returncode == 1 and "start-all" in alone.stderr
+    server.start("start-api")
+    waiting = server.submit("old-style", prompt="x")
+    refused = server.client.post("/task", json={"task_type": "old-style", "params": {}})
+    assert refused.status_code == 422 and refused.json()["errors"][0]["field"] == "params"
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "genpulse.cli", "start-worker", "--data-dir", str(server.data_dir)],
+        env={**os.environ, "GENPULSE_PLUGINS": str(PLUGIN)},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        ended = server.end(waiting)
+        assert ended["result"]["data"] == {"prompt_used": "x"}
+        # A second server on the same data is refused, with advice.
+        second = subprocess.run(
+            [sys.executable, "-m", "genpulse.cli", "start-all", "--port", "0", "--data-dir", str(server.data_dir)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert second.returncode == 1 and str(server.process.pid) in second.stderr  # type: ignore[union-attr]
+    finally:
+        worker.terminate()
+        worker.wait(30)
+    server.stop()
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_said_and_loses_nothing(server: Server) -> None:
+    server.start()
+    kept = server.submit("wait-then-write", seconds=0.1)
+    assert server.end(kept)["status"] == "completed"
+    server.stop()
+    server.start(GENPULSE_MIN_FREE_MB=str(2**40))
+    refused = server.client.post("/task", json={"task_type": "old-style", "params": {"prompt": "x"}})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (507, "storage_full")
+    assert int(refused.headers["retry-after"]) > 0
+    assert server.client.get(f"/task/{kept['task_id']}").json()["status"] == "completed"
+    server.stop()
