@@ -111,7 +111,7 @@ class TaskView:
     def _merge(task: Task, shown: Json, progress: Json | None) -> Json:
         if progress is not None and shown["status"] == "processing" and progress.get("attempt") == task.attempt:
             shown["progress"] = max(shown["progress"] or 0.0, progress.get("progress") or 0.0)
-            shown["stage"] = progress.get("stage") or shown["stage"]
+            shown["stage"] = shown["stage"] or progress.get("stage")  # the row names a stage once it ingests
         return shown
 
 
