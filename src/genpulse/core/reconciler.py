@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from genpulse.core import hosts, states
+from genpulse.core.cancellation import reraise_cancellation
 from genpulse.core.files import FileService
 from genpulse.core.ledger import Ledger
 from genpulse.core.models import SECOND, Micros, State, Task
@@ -83,9 +84,12 @@ class Reconciler:
             try:
                 await chore()
             except (RequestError, QueueUnavailableError) as error:
+                reraise_cancellation(error)
                 _log.debug("%s put off: %s", chore.__name__, error)
-            except Exception:  # noqa: BLE001 - the other chores, and this one's next turn, must go on
+            except Exception as error:  # noqa: BLE001 - the other chores, and this one's next turn, must go on
+                reraise_cancellation(error)
                 _log.exception("%s failed", chore.__name__)
+            reraise_cancellation()
             await asyncio.sleep(seconds * random.uniform(0.9, 1.1))  # noqa: S311 - keeps processes from marching in step
 
     # Dead workers -----------------------------------------------------------------------------------------------

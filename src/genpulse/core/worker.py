@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 
 from genpulse.core import hosts, states
 from genpulse.core.attempt import Attempt, Stop, Tools
+from genpulse.core.cancellation import reraise_cancellation
 from genpulse.core.ids import new_id
 from genpulse.core.models import Suspicion, Task
 from genpulse.core.ports import Queue, QueueUnavailableError
@@ -150,6 +151,7 @@ class Worker:
                 raise
             if not task_ids:
                 free.release()
+                reraise_cancellation()
                 continue
             self._start(pool, task_ids, free)
 
@@ -232,6 +234,7 @@ class Worker:
                 await self._look_for_pauses()
                 for task_id in await self._ledger.cancel_requested(self.id) if self._attempts else ():
                     self._cancel(task_id)
+            reraise_cancellation()
             await asyncio.sleep(_LEDGER_POLL_S)
 
     async def _look_for_pauses(self) -> None:

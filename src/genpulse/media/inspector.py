@@ -61,8 +61,11 @@ class MediaInspector:
 
     async def _ask(self, request: Message) -> MediaInfo:
         try:
-            async with self._slots, self._pool.lease() as child:
-                answer = await child.ask({**request, "cpu_s": self._file_s}, timeout_s=self._file_s)
+            try:
+                answer = await self._ask_child(request)
+            except ChildDiedError:
+                # A warm child may have died idle: only a file that ends a second one is to blame.
+                answer = await self._ask_child(request)
         except TimeoutError as error:
             message = f"Decoding the file took longer than {self._file_s} s."
             raise TaskError("input_unreadable", message) from error
@@ -73,6 +76,10 @@ class MediaInspector:
         if "unreadable" in answer:
             raise TaskError("input_unreadable", f"The file can't be read ({answer['unreadable']}).")
         return MediaInfo(**answer["info"])
+
+    async def _ask_child(self, request: Message) -> Message:
+        async with self._slots, self._pool.lease() as child:
+            return await child.ask({**request, "cpu_s": self._file_s}, timeout_s=self._file_s)
 
 
 async def _launch() -> ChildProcess:

@@ -25,6 +25,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from genpulse.core.cancellation import reraise_cancellation
 from genpulse.core.ports import QueueUnavailableError
 
 CALL_TIMEOUT_S = 2.0
@@ -132,6 +133,7 @@ class RedisLink:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 answer = await send()
         except (RedisError, OSError) as error:  # OSError includes TimeoutError
+            reraise_cancellation(error)
             raise self.problem(error) from error
         self.circuit.succeeded()
         return answer

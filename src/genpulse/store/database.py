@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import SingletonThreadPool
 
+from genpulse.core.cancellation import reraise_cancellation
 from genpulse.core.models import Micros
 from genpulse.errors import RequestError
 
@@ -192,12 +193,14 @@ class PostgresDatabase(Database):
             async with self._engine.begin() as conn:
                 return await conn.run_sync(unit)
         except DBAPIError as error:
+            reraise_cancellation(error)
             if getattr(error.orig, "sqlstate", None) == _POSTGRES_DISK_FULL:
                 raise RequestError("storage_full", "The database's disk is full.", retry_after_s=30) from error
             if error.connection_invalidated or _is_outage(error):
                 raise RequestError("unavailable", "The database can't be reached.", retry_after_s=5) from error
             raise
         except (OSError, TimeoutError, SQLAlchemyError) as error:
+            reraise_cancellation(error)
             if isinstance(error, SQLAlchemyError) and not _is_outage(error):
                 raise
             raise RequestError("unavailable", "The database can't be reached.", retry_after_s=5) from error
