@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -31,6 +38,58 @@ def test_a_child_serves_and_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatc
         data_dir = server.data_dir
         assert server.stop() == []
     assert not data_dir.exists()
+
+
+def test_a_run_survives_a_crash_of_the_server(tmp_path: Path) -> None:
+    plugin = str(Path(__file__).with_name("plugin.py"))
+    environment = {**os.environ, "GENPULSE_PLUGINS": plugin, "GENPULSE_DRAIN_S": "1"}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    url = f"http://127.0.0.1:{port}"
+    server = ("start-all", "--port", port, "--data-dir", str(tmp_path))
+    with spawned(*server, environment=environment) as first:
+        wait_for_gateway(url)
+        with spawned("--url", url, "run", "slow") as client:
+            assert client.stderr is not None
+            read_until(client.stderr, "styling")
+            first.kill()
+            read_until(client.stderr, "connection lost")
+            with spawned(*server, environment=environment):
+                read_until(client.stderr, "running")
+                client.send_signal(signal.SIGINT)
+                assert "Canceled" in client.stderr.read()
+                assert client.wait(timeout=10) == 130
+
+
+@contextmanager
+def spawned(*arguments: str, environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """A command line that is ended with the test, whatever happens. Only a client's stderr is of interest."""
+    stderr = subprocess.PIPE if environment is None else subprocess.DEVNULL
+    command = [sys.executable, "-m", "genpulse.cli", *arguments]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=stderr, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=10)
+            process.kill()
+
+
+def read_until(lines: IO[str], part: str) -> None:
+    assert any(part in line for line in lines), f"nothing said {part!r}"
+
+
+def wait_for_gateway(url: str) -> None:
+    with Api(url) as api:
+        for _ in range(200):
+            try:
+                api.status()
+            except CommandError:
+                time.sleep(0.05)  # nothing tells of a listening port but a connection
+            else:
+                return
+    raise AssertionError("no gateway")
 
 
 def test_a_child_that_cannot_start_shows_its_log() -> None:

@@ -21,7 +21,8 @@ from genpulse.cli.follow import Changed, Ended, Follower, Logged, Lost, Ticked, 
 from genpulse.cli.progress import View
 
 _IDLE_S = 1.0
-"""How often the place in the queue is asked for: events don't tell it, since it changes with every other task."""
+"""After so long without an update the tasks are asked for. Events don't tell the place in the queue, since it changes
+with every other task, and a progress tick that came before the stream was open isn't repeated."""
 
 
 class _Interrupt:
@@ -110,7 +111,7 @@ def _until_ended(
         try:
             update = sink.get(timeout=left)
         except Empty:
-            _look_at_waiting(api, board)
+            _look(api, board)
             continue
         if not isinstance(update, _Interrupt):
             board.take(update)
@@ -122,13 +123,12 @@ def _until_ended(
     return board.ended
 
 
-def _look_at_waiting(api: Api, board: _Board) -> None:
+def _look(api: Api, board: _Board) -> None:
     for task_id in board.open:
-        if board.known[task_id].get("status") == "pending":
-            try:
-                board.take(Changed(task_id, api.task(task_id)))
-            except CommandError:
-                return  # the follower sees the same trouble and deals with it
+        try:
+            board.take(Changed(task_id, api.task(task_id)))
+        except CommandError:
+            return  # the follower sees the same trouble and deals with it
 
 
 def _detached(task_ids: Any, what: str, exit_code: Exit) -> CommandError:

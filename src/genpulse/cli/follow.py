@@ -82,6 +82,7 @@ class Follower(threading.Thread):
         self._last_event: str | None = None
         self._fruitless = 0
         self._answered_at = time.monotonic()
+        self._reported = False
         self._stopped = threading.Event()
         self._response: httpx2.Response | None = None
 
@@ -117,12 +118,14 @@ class Follower(threading.Thread):
         silent_s = time.monotonic() - self._answered_at
         if silent_s > self._give_up_s:
             raise error
-        if not self._stopped.is_set():
+        if not self._reported and not self._stopped.is_set():
+            self._reported = True
             self._sink.put(Logged(self._id, "connection lost, trying again …"))
         self._stopped.wait(min(0.5 + silent_s / 4, 5))
 
     def _answered(self) -> None:
         self._answered_at = time.monotonic()
+        self._reported = False
 
     # By events --------------------------------------------------------------------------------------------------
 

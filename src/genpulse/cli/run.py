@@ -121,4 +121,9 @@ def _submit(api: Api, body: Json, idempotency_key: str) -> Json:
 
 
 def _cancel(api: Api, task_id: str) -> None:
-    api.cancel(task_id)
+    try:
+        api.cancel(task_id)
+    except CommandError as error:
+        message = f"The task can't be canceled and goes on: {error.message}"
+        advice = f"Try again later: genpulse cancel {task_id}"
+        raise CommandError(message, advice, exit_code=error.exit_code, code=error.code) from error
