@@ -34,6 +34,12 @@ async def test_a_scaffold_handler_runs_unchanged(system: System) -> None:
     assert wrong.error is not None and wrong.error["code"] == "internal"
 
 
+async def test_a_field_without_effect_says_so(system: System) -> None:
+    task = await system.submit("hold", callback_url="https://example.org/hook", cache=True)
+    assert task.warnings == ["callback_url is kept, but has no effect yet.", "cache is kept, but has no effect yet."]
+    assert (await system.submit("hold")).warnings == []
+
+
 async def test_blocking_code_runs_in_a_thread(system: System) -> None:
     async with system.working():
         task = await system.end(await system.submit("block"))

@@ -26,6 +26,8 @@ from genpulse.errors import FieldError, InvalidFieldError, RequestError
 
 _COUNT_CACHE_S = 2.0
 _MAX_SEED = 2**53 - 1
+_WITHOUT_EFFECT = ("callback_url", "cache", "sandbox")
+"""Fields of the contract that nothing reads yet: said, not silently ignored."""
 
 
 @dataclass(slots=True)
@@ -151,6 +153,7 @@ class TaskService:
             message = "the handler refused these params"
             raise RequestError("invalid_params", message, fields=[FieldError("params", message, "invalid_params")])
         warnings = list(model.warn(params)) if model.warn else []
+        warnings += [f"{name} is kept, but has no effect yet." for name in _WITHOUT_EFFECT if getattr(request, name)]
         return model, warnings, _seed(request.params)
 
     async def _check_limits(self, tenant: str) -> None:
