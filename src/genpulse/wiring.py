@@ -44,7 +44,7 @@ from genpulse.mq import RedisManager, UnsuitableServerError
 from genpulse.settings import Settings
 from genpulse.storage.object_storage import ObjectStorage
 from genpulse.storage.signing import UrlSigner, load_secret
-from genpulse.store.database import Database, SqliteDatabase
+from genpulse.store.database import Database
 from genpulse.store.keys import SqlKeyStore
 from genpulse.store.ledger import SqlLedger
 from genpulse.store.migrate import SchemaTooNewError, migrate
@@ -224,14 +224,15 @@ class _Process:
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._on_signal)
+        if self._sockets:
+            await _require_keys(self._parts.settings, self._parts.keys)  # before anything runs that would have to stop
         reconciler = make_reconciler(self._parts)
-        if self._parts.lock is not None and isinstance(self._parts.ledger.database, SqliteDatabase):
-            # The lock proves that whoever worked on this data directory is dead: their leases end at once.
-            await reconciler.rescue(everybody=True)
+        await reconciler.rescue(at_start=True)
+        serving = await self._start_server() if self._sockets else None  # before the first task: it may still fail
         running = [asyncio.create_task(reconciler.run(), name="reconciler")]
         ends: list[asyncio.Task[Any]] = []
-        if self._sockets:
-            ends.append(asyncio.create_task(await self._start_server(), name="gateway"))
+        if serving is not None:
+            ends.append(asyncio.create_task(serving, name="gateway"))
         if self._worker is not None:
             ends.append(asyncio.create_task(self._worker.run(), name="worker"))
         stopping = asyncio.create_task(self._stop.wait())
@@ -265,7 +266,6 @@ class _Process:
 
     async def _start_server(self) -> Any:
         settings, parts = self._parts.settings, self._parts
-        await _require_keys(settings, parts.keys)
         self._app = create_app(
             GatewayServices(
                 tasks=parts.tasks,
@@ -290,7 +290,7 @@ class _Process:
         self._server = _Server(config)
         url = settings.public_url or parts.view.base_url
         if parts.lock is not None:
-            parts.lock.announce(gateway_url=parts.view.base_url)
+            parts.lock.announce(gateway_url=local_url(settings))  # for this machine, not the public address
         _log.info("GenPulse %s serves %s (try %s/docs)", __version__, url, url)
         return self._server.serve(self._sockets)
 

@@ -1,6 +1,7 @@
 """The reconciler: the queue follows the ledger again after every loss."""
 
 import asyncio
+import subprocess
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -67,7 +68,7 @@ async def test_a_task_that_crashes_its_worker_alone_three_times_fails(make_syste
         claimed = await system.ledger.change(task.id, states.claim(f"w{crash}"))
         if crash:
             await system.ledger.change(task.id, states.run_alone(claimed.task.fence))
-        await reconciler.rescue(everybody=True)
+        await reconciler.rescue(at_start=True)
     ended = await system.tasks.get("default", task.id)
     assert ended.error is not None and ended.error["code"] == "worker_crash_loop"
     assert ended.crashes == 2 or ended.state == State.FAILED
@@ -116,3 +117,20 @@ async def test_old_tasks_and_their_files_are_removed(make_system: Any) -> None:
     stored = await system.files.find(file.id)
     assert stored is not None and stored.deleted_at is not None
     assert not any((system.folder / "files").rglob("*.txt"))
+
+
+async def test_a_restart_leaves_a_living_worker_its_tasks(make_system: Any) -> None:
+    system = make_system()
+    sleeper = subprocess.Popen(["sleep", "60"])  # stands for a `start-worker` in another process
+    try:
+        await system.ledger.register_worker("alive", identify() | {"pid": sleeper.pid})
+        await system.ledger.register_worker("dead", identify() | {"pid": 2**22 + 1})
+        kept, taken = await system.submit("hold"), await system.submit("hold")
+        await system.ledger.change(kept.id, states.claim("alive"))
+        await system.ledger.change(taken.id, states.claim("dead"))
+        assert await system.reconciler().rescue(at_start=True) == 1
+        assert (await system.tasks.get("default", kept.id)).worker_id == "alive"
+        assert (await system.tasks.get("default", taken.id)).state == State.QUEUED
+    finally:
+        sleeper.kill()
+        sleeper.wait()

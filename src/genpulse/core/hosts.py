@@ -26,12 +26,25 @@ def crashed(worker: Json) -> bool:
     here = identify()
     if worker.get("host") != here["host"]:
         return True
-    if worker.get("boot") != here["boot"]:
-        return False  # the machine was restarted
+    return worker.get("boot") == here["boot"] and not _is_alive(worker)
+
+
+def surely_gone(worker: Json) -> bool:
+    """Can this worker's process not exist any more? False where that can't be seen.
+
+    For a process that has no worker yet: one with its own id can only be a former one (as in a restarted container).
+    """
+    here = identify()
+    if worker.get("host") != here["host"]:
+        return False
+    return worker.get("boot") != here["boot"] or worker.get("pid") == here["pid"] or not _is_alive(worker)
+
+
+def _is_alive(worker: Json) -> bool:
     try:
         os.kill(int(worker["pid"]), 0)
     except (ProcessLookupError, KeyError, ValueError, OverflowError):
-        return True
+        return False
     except PermissionError:
         pass
-    return False  # it lives: it was stopped, or the machine was suspended
+    return True  # it works, or it was stopped, or the machine was suspended

@@ -94,13 +94,18 @@ class Reconciler:
 
     # Dead workers -----------------------------------------------------------------------------------------------
 
-    async def rescue(self, *, everybody: bool = False) -> int:
+    async def rescue(self, *, at_start: bool = False) -> int:
         """Requeue the tasks of workers that stopped beating; returns how many.
 
         Args:
-            everybody: take all workers for dead; only for the holder of the data directory's lock, at its start.
+            at_start: bury workers of this host at once whose process is gone, without waiting for their leases. Only
+                before this process has a worker of its own. One that lives, a `start-worker` say, keeps its tasks.
         """
-        dead = await self._ledger.bury_workers(0 if everybody else self._lease)
+        dead = await self._ledger.bury_workers(self._lease)
+        for worker in await self._ledger.workers() if at_start else ():
+            if hosts.surely_gone(worker["info"]):
+                await self._ledger.retire_worker(str(worker["id"]))
+                dead.append(worker)
         crashed = {str(worker["id"]) for worker in dead if hosts.crashed(worker["info"])}
         rescued = 0
         while orphans := await self._ledger.orphans(_PAGE):

@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+)
 
 from genpulse.core.models import Json, Priority
 from genpulse.core.registry import TASK_TYPE
 from genpulse.errors import FieldError, RequestError
 
 MAX_ERRORS = 20
+_RFC3339 = re.compile(r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$")
 # Quotes and backslashes can't be addressed by SQLite's JSON paths, so a filter could not find them.
 MetadataKey = Annotated[str, StringConstraints(max_length=64, pattern=r'^[^"\\\x00-\x1f]+$')]
-MetadataValue = Annotated[str, StringConstraints(max_length=512)] | bool | int | float
+
+
+def _metadata_value(value: Any) -> Any:
+    if not isinstance(value, str | bool | int | float) or len(str(value)) > 512:
+        raise ValueError("must be text of at most 512 characters, a number or a boolean")
+    return value
+
+
+# One error for one value: a union would name each of its members as a field.
+MetadataValue = Annotated[
+    Any,
+    AfterValidator(_metadata_value),
+    WithJsonSchema({"type": ["string", "number", "boolean"], "maxLength": 512}),
+]
 
 
 class TaskRequest(BaseModel):
@@ -58,6 +83,18 @@ class TaskRequest(BaseModel):
     cache: bool = Field(False, description="The same model, params and seed may be answered from an earlier result.")
     sandbox: dict[str, Any] | None = Field(None, description="Options of the sandbox provider, for tests.")
 
+    @field_validator("run_at", mode="before")
+    @classmethod
+    def _rfc3339(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            if _RFC3339.match(value):
+                return datetime.fromisoformat(value)
+        except ValueError:  # no such day or hour
+            pass
+        raise ValueError("must be an RFC 3339 time with an offset, like 2027-01-31T12:00:00Z")
+
     @field_validator("run_at")
     @classmethod
     def _within_a_year(cls, value: datetime | None) -> datetime | None:
@@ -79,7 +116,7 @@ def validate(model: type[BaseModel], value: object, *, prefix: str = "", code: s
         RequestError: `code`, with at most `MAX_ERRORS` field errors, none of which contains the input.
     """
     try:
-        return model.model_validate(value)
+        return model.model_validate_json(orjson.dumps(value), strict=True)  # JSON's types, nothing coerced
     except ValidationError as error:
         raise invalid(field_errors(error, prefix=prefix), code=code) from None
 
@@ -88,7 +125,7 @@ def field_errors(error: ValidationError, *, prefix: str = "") -> list[FieldError
     """Field errors without the input that caused them."""
     found: list[FieldError] = []
     for entry in error.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]:
-        path = ".".join(filter(None, [prefix, *(_safe(part) for part in entry["loc"])]))
+        path = ".".join(filter(None, [prefix, *(_safe(part) for part in entry["loc"] if part != "[key]")]))
         found.append(FieldError(path or "body", entry["msg"].removeprefix("Value error, "), entry["type"]))
     return found
 

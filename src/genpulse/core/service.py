@@ -188,7 +188,8 @@ class TaskService:
 
     async def position(self, task: Task) -> int | None:
         """1 = next of the tenant's own waiting tasks; None when it isn't waiting or more than 1,000 are before it."""
-        return await self._ledger.position(task) if task.state == State.QUEUED else None
+        delayed = task.available_at > task.created_at and task.available_at > await self._ledger.now()
+        return await self._ledger.position(task) if task.state == State.QUEUED and not delayed else None
 
     async def progress(self, *tasks: Task) -> Mapping[str, Json]:
         """Newer progress than the rows have, by task id."""
@@ -321,7 +322,10 @@ class _Health:
 
 
 def _seed(params: Json) -> int:
+    """The given seed, or a drawn one where it is absent, null or -1. Handlers without a schema get it checked here."""
     seed = params.get("seed")
-    if isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0:
-        return seed
-    return secrets.randbelow(_MAX_SEED + 1)
+    if seed is None or (seed == -1 and type(seed) is int):
+        return secrets.randbelow(_MAX_SEED + 1)
+    if type(seed) is not int or not 0 <= seed <= _MAX_SEED:
+        raise InvalidFieldError("params.seed", "must be a whole number from -1 to 2^53 - 1", code="invalid_params")
+    return seed

@@ -194,11 +194,15 @@ class Worker:
             if task is None:
                 continue
             attempt = Attempt(task, self._tools)
+            superseded = self._attempts.get(task.id)
+            if superseded is not None:  # taken from this worker and claimed by it again: the old run must not go on
+                superseded.stop(Stop.LOST)
             self._attempts[task.id] = attempt
             try:
                 await attempt.run()
             finally:
-                del self._attempts[task.id]
+                if self._attempts.get(task.id) is attempt:
+                    del self._attempts[task.id]
             return
 
     async def _claim(self, task_id: str) -> Task | None:

@@ -105,6 +105,7 @@ class SqliteDatabase(Database):
             # One connection per thread: the executors' threads live as long as the database is open.
             poolclass=SingletonThreadPool,
             pool_size=self._READERS + 1,
+            connect_args={"check_same_thread": False},  # `close` disposes of them when their threads have ended
             json_serializer=_to_json,
             json_deserializer=orjson.loads,
         )
@@ -150,11 +151,11 @@ class SqliteDatabase(Database):
         return self._last
 
     async def close(self) -> None:
-        for executor, engine in ((self._writer, self._write_engine), (self._readers, self._read_engine)):
-            # Connections of a SingletonThreadPool are closed by the thread that opened them.
-            for _ in range(self._READERS):
-                executor.submit(engine.dispose).result()
-            executor.shutdown()
+        # A connection closed while a thread is inside SQLite crashes the process: the threads end first.
+        await asyncio.to_thread(self._writer.shutdown)
+        await asyncio.to_thread(self._readers.shutdown)
+        self._write_engine.dispose()
+        self._read_engine.dispose()
 
 
 class PostgresDatabase(Database):
