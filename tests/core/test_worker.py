@@ -40,6 +40,14 @@ async def test_a_field_without_effect_says_so(system: System) -> None:
     assert (await system.submit("hold")).warnings == []
 
 
+async def test_a_scaffold_handlers_seed_is_checked_too(system: System) -> None:
+    for wrong in ("7", True, 1.0, -2):
+        with pytest.raises(RequestError) as caught:
+            await system.submit("odd", {"seed": wrong})
+        assert caught.value.fields[0].field == "params.seed"
+    assert (await system.submit("odd", {"seed": 7})).seed == 7
+
+
 async def test_blocking_code_runs_in_a_thread(system: System) -> None:
     async with system.working():
         task = await system.end(await system.submit("block"))

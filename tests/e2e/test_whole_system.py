@@ -195,3 +195,44 @@ def test_a_full_disk_is_said_and_loses_nothing(server: Server) -> None:
     assert int(refused.headers["retry-after"]) > 0
     assert server.client.get(f"/task/{kept['task_id']}").json()["status"] == "completed"
     server.stop()
+
+
+@pytest.mark.slow
+def test_a_refused_start_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "genpulse.cli", "start-all", "--host", "0.0.0.0", "--port", "0"),
+            *("--data-dir", str(tmp_path / "data")),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+    assert "genpulse keys create" in done.stderr
+    assert not (tmp_path / "data" / "run.json").exists()
+
+
+@pytest.mark.slow
+def test_a_restart_of_the_gateway_leaves_a_living_worker_its_task(server: Server) -> None:
+    server.start("start-api")
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "genpulse.cli", "start-worker", "--data-dir", str(server.data_dir)],
+        env={**os.environ, "GENPULSE_PLUGINS": str(PLUGIN)},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        task = server.submit("wait-then-write", seconds=4)
+        started = server.until(task, "processing")["started_at"]
+        server.kill()
+        server.start("start-api", GENPULSE_PUBLIC_URL="https://media.example.org")
+        ended = server.end(task)
+        assert (ended["status"], ended["attempt"], ended["started_at"]) == ("completed", 1, started)
+        assert ended["urls"]["self"].startswith("https://media.example.org/")
+        events = server.client.get(f"/task/{task['task_id']}/events").text
+        assert events.count('"status":"processing"') == 1  # claimed once, never taken away
+    finally:
+        worker.terminate()
+        worker.wait(30)
+    server.stop()
