@@ -101,7 +101,13 @@ async def open_parts(settings: Settings, *, owns_data: bool = True) -> AsyncGene
             has done so.
     """
     async with AsyncExitStack() as stack:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            settings.data_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            message = (
+                f"the data directory {settings.data_dir} can't be made ({error.strerror}); choose another --data-dir."
+            )
+            raise StartError(message) from error
         lock = await stack.enter_async_context(DataLock(settings.data_dir)) if owns_data else None
         redis_url = await _redis_url(settings, lock, stack)
 
@@ -111,8 +117,10 @@ async def open_parts(settings: Settings, *, owns_data: bool = True) -> AsyncGene
         await migrate(database)
         queue = RedisManager(redis_url, prefix=settings.redis_prefix)
         stack.push_async_callback(queue.close)
-        with contextlib.suppress(QueueUnavailableError):  # accepts go on without it (invariant 1)
+        try:
             await queue.check_server()
+        except QueueUnavailableError as error:  # accepts and workers go on without it (invariant 1)
+            _log.warning("the queue can't be reached; tasks are claimed from the ledger meanwhile: %s", error)
         storage = ObjectStorage.from_url(_secret(settings.storage_url), settings.data_dir)
         inspector = MediaInspector()
         stack.push_async_callback(inspector.close)
@@ -235,6 +243,7 @@ class _Process:
             ends.append(asyncio.create_task(serving, name="gateway"))
         if self._worker is not None:
             ends.append(asyncio.create_task(self._worker.run(), name="worker"))
+            _log.info("worker %s runs pools %s", self._worker.id, dict(self._parts.settings.pools))
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait({stopping, *running, *ends}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()

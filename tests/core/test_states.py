@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpulse.core import states
-from genpulse.core.models import ACTIVE, SECOND, TERMINAL, NewTask, Priority, State, Submission, Suspicion, Task
+from genpulse.core.models import (
+    ACTIVE,
+    SECOND,
+    TERMINAL,
+    NewTask,
+    Priority,
+    State,
+    StoredFile,
+    Submission,
+    Suspicion,
+    Task,
+)
 
 NOW = 1_000 * SECOND
 
@@ -70,9 +81,9 @@ def test_no_sequence_of_steps_leaves_the_machine(state: State, names: list[str])
         change = ALL_STEPS[name](task, NOW)
         if change is None:
             continue
-        after, event = states.apply(task, change, NOW)  # raises when the transition is illegal
+        after, events = states.apply(task, change, NOW)  # raises when the transition is illegal
         assert not was_terminal
-        assert after.last_seq == task.last_seq + (event is not None)
+        assert after.last_seq == task.last_seq + len(events)
         assert (after.worker_id is not None) == (after.state in ACTIVE)
         fence, ended = max(fence, after.fence), ended + after.terminal
         assert after.fence == fence
@@ -125,3 +136,12 @@ def test_attempts_count_retries_only() -> None:
     assert (retried.sets["attempt"], retried.sets["available_at"]) == (2, NOW + 5 * SECOND)
     handed = states.hand_back(1)(task, NOW)
     assert handed is not None and "attempt" not in handed.sets
+
+
+def test_the_end_tells_each_output_before_the_state() -> None:
+    file = StoredFile("f", "default", "t", "a.png", "image", "image/png", 1, "00", 1, 1, None, "k", NOW)
+    change = states.succeed(1, {"outputs": [{"file_id": "f"}]}, files=[file])(task_in(State.RUNNING), NOW)
+    assert change is not None
+    _, events = states.apply(task_in(State.RUNNING), change, NOW)
+    assert [(event.seq, event.type) for event in events] == [(2, "output"), (3, "state")]
+    assert events[0].data == {"file_id": "f"}

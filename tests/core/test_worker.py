@@ -209,6 +209,25 @@ async def test_a_suspect_runs_alone(system: System) -> None:
     assert ended is not None and ended.suspicion == Suspicion.ALONE
 
 
+async def test_a_late_watcher_gets_the_newest_progress_first(system: System) -> None:
+    task = await system.submit("hold")
+    async with system.working():
+        running = await system.until(task, State.RUNNING)
+        kept = {"progress": 40.0, "stage": "halfway", "attempt": running.attempt}
+        await system.queue.set_progress(task.id, kept, {"task_id": task.id})
+        found = [item async for item in _until_progress(system.tasks.events(running))]
+        assert found[-1].data == {"task_id": task.id, "status": "processing", "progress": 40.0, "stage": "halfway"}
+        system.gate.open.set()
+        await system.end(task)
+
+
+async def _until_progress(events: Any) -> Any:
+    async for item in events:
+        yield item
+        if getattr(item, "type", None) == "progress":
+            return
+
+
 async def test_progress_is_kept_and_published(system: System) -> None:
     task = await system.submit("odd")
     async with system.working():

@@ -79,6 +79,9 @@ def run(arguments: list[str]) -> int:
     session = Session()
     try:
         outcome: Any = root.main(arguments, prog_name="genpulse", obj=session, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        say(error.ctx.get_help() if error.ctx else "")
+        return Exit.USAGE
     except (click.Abort, KeyboardInterrupt):
         say("Interrupted.")
         return Exit.INTERRUPTED

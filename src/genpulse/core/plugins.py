@@ -37,7 +37,7 @@ def load_plugins(names: Iterable[str] = ()) -> None:
 def _guarded(name: str, load: Callable[[], object]) -> None:
     try:
         load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"Plugin {name} can't be loaded: {type(error).__name__}: {error}") from error
 
 

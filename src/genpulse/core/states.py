@@ -57,7 +57,7 @@ class Change:
     sets: Json = field(default_factory=dict[str, Any])
     """New values of `Task` fields."""
     event: tuple[str, Json] | None = None
-    """An `output` or `log` event. A change of state or of the cancel request writes its `state` event by itself."""
+    """A `log` event. Files and changes of state or of the cancel request write their events by themselves."""
     submission: Submission | None = None
     files: Sequence[StoredFile] = ()
 
@@ -114,8 +114,8 @@ def accepted(new: NewTask, now: Micros) -> tuple[Task, Event]:
     return task, Event(1, "state", now, snapshot(task))
 
 
-def apply(task: Task, change: Change, now: Micros) -> tuple[Task, Event | None]:
-    """The task after a change, and the event to write with it.
+def apply(task: Task, change: Change, now: Micros) -> tuple[Task, list[Event]]:
+    """The task after a change, and the events to write with it: `output` for each new file, then `state`.
 
     Raises:
         IllegalTransitionError: the change leaves the machine.
@@ -124,14 +124,15 @@ def apply(task: Task, change: Change, now: Micros) -> tuple[Task, Event | None]:
     moved = after.state != task.state
     if moved and after.state not in LEGAL[State(task.state)]:
         raise IllegalTransitionError(f"{task.state} -> {after.state}")
+    found: list[tuple[str, Json]] = []
+    if change.files and after.result is not None:
+        found += [("output", output) for output in after.result["outputs"]]
     if moved or after.cancel_requested_at != task.cancel_requested_at:
-        event_type, data = "state", snapshot(after)
+        found.append(("state", snapshot(after)))
     elif change.event is not None:
-        event_type, data = change.event
-    else:
-        return after, None
-    after.last_seq = task.last_seq + 1
-    return after, Event(after.last_seq, event_type, now, data)
+        found.append(change.event)
+    after.last_seq = task.last_seq + len(found)
+    return after, [Event(task.last_seq + n, kind, now, data) for n, (kind, data) in enumerate(found, start=1)]
 
 
 # Steps of clients ------------------------------------------------------------------------------------------------

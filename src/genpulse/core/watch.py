@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from genpulse.core.ledger import Ledger
-from genpulse.core.models import STATUS_OF, TERMINAL, Event, Json, State, Task
+from genpulse.core.models import ACTIVE, STATUS_OF, TERMINAL, Event, Json, State, Task
 from genpulse.core.ports import Queue, QueueUnavailableError
 from genpulse.core.signals import preview_channel, task_channel, tenant_channel
-from genpulse.core.view import is_progress
+from genpulse.core.view import is_progress, progress_notice
 
 RELAXED_POLL_S = 10.0
 """How long a watcher trusts wake-ups before it looks at the ledger by itself."""
@@ -61,12 +61,16 @@ class Watcher:
         The newest known progress comes first, so that a late watcher need not wait for the next tick.
         """
         async with self._queue.subscribe(task_channel(task.id), preview_channel(task.id)) as subscription:
+            known = await self._known_progress(task)
             while True:
                 for event in await self._ledger.events(task.tenant, task.id, after):
                     after = event.seq
                     yield event
                     if event.type == "state" and event.data["status"] in _TERMINAL_STATUSES:
                         return
+                if known is not None:
+                    yield known
+                    known = None
                 while (message := await subscription.get(timeout=await self.poll_s())) is not None:
                     channel, data = message
                     if channel == preview_channel(task.id):
@@ -79,6 +83,15 @@ class Watcher:
                     yield Idle()
                     if await self._ledger.get(task.tenant, task.id) is None:
                         return
+
+    async def _known_progress(self, task: Task) -> Passing | None:
+        try:
+            kept = (await self._queue.get_progress([task.id])).get(task.id)
+        except QueueUnavailableError:
+            kept = None
+        if kept is None or kept.get("attempt") != task.attempt or task.state not in ACTIVE:
+            return None
+        return Passing("progress", progress_notice(task.id, task.status, kept.get("progress"), kept.get("stage")))
 
     async def until_terminal(self, task: Task, wait_s: float) -> Task:
         """The task as soon as it is terminal, or as it is after `wait_s` seconds."""

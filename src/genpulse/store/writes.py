@@ -196,9 +196,9 @@ def _change(conn: Connection, batch: Batch, changes: list[ChangeTask]) -> list[C
         if task is None or wanted is None:
             answers.append(Changed(False, task))
             continue
-        after, event = apply(task, wanted, batch.now)
+        after, events = apply(task, wanted, batch.now)
         current[task.id] = after
-        if event is not None:
+        for event in events:
             batch.add_event(task.id, event)
         if wanted.submission is not None:
             batch.submissions.append(wanted.submission)
