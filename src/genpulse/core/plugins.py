@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from genpulse.core.registry import registry
+
 ENTRY_POINT_GROUP = "genpulse.plugins"
 
 
@@ -22,7 +24,7 @@ def load_plugins(names: Iterable[str] = ()) -> None:
     """Import all plugins, which fills `core.registry.registry`.
 
     Raises:
-        PluginError: one is missing, or raised while it was imported.
+        PluginError: one is missing, raised while it was imported, or left a task type that nothing runs.
     """
     for entry_point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda found: found.name):
         _guarded(entry_point.value, entry_point.load)
@@ -32,6 +34,19 @@ def load_plugins(names: Iterable[str] = ()) -> None:
             _guarded(name, lambda path=path: _load_file(path))
         else:
             _guarded(name, lambda name=name: importlib.import_module(name))
+    _require_models()
+
+
+def _require_models() -> None:
+    """A task type that nothing can run is a mistake in its plugin: better said at start than to each client."""
+    for task_type in registry.task_types:
+        handler = registry.handler(task_type)
+        if handler is not None and registry.model(handler.default_model or "") is None:
+            where = f"{type(handler).__module__}.{type(handler).__name__}"
+            raise PluginError(
+                f"Task type {task_type} ({where}) can't run: give the class an `execute`, or register its default "
+                f"model {handler.default_model}."
+            )
 
 
 def _guarded(name: str, load: Callable[[], object]) -> None:

@@ -5,10 +5,10 @@ Each has one contract test suite under `tests/contracts`, run against every impl
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from genpulse.core.models import (
     Absent,
@@ -193,10 +193,3 @@ class Inspector(Protocol):
         TaskError: `input_unreadable` when it claims to be a media format but can't be decoded within the limits.
         """
         ...
-
-
-Clock = Callable[[], float]
-"""Seconds on a monotonic clock; only durations are compared."""
-
-Environment = Mapping[str, str]
-Factory = Callable[..., Any]

@@ -21,7 +21,7 @@ from pydantic import (
     field_validator,
 )
 
-from genpulse.core.models import Json, Priority
+from genpulse.core.models import Priority
 from genpulse.core.registry import TASK_TYPE
 from genpulse.errors import FieldError, RequestError
 
@@ -142,8 +142,3 @@ def _safe(part: object) -> str:
     """A path element; an over-long or unprintable one (an unknown key is the client's own text) is not repeated."""
     text = str(part)
     return text if len(text) <= 64 and text.isprintable() else "(key)"
-
-
-def metadata_filter(values: Json) -> dict[str, str]:
-    """`metadata.<key>=value` query parameters as a filter."""
-    return {key.removeprefix("metadata."): str(value) for key, value in values.items() if key.startswith("metadata.")}
