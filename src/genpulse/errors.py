@@ -15,6 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+MAX_FIELD_ERRORS = 20
+_ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
 
 @dataclass(frozen=True, slots=True)
 class Code:
@@ -116,6 +119,26 @@ class RequestError(GenPulseError):
         self.fields = tuple(fields)
         self.retry_after_s = retry_after_s
         self.status = status or self.spec.status
+
+    def document(self, *, title: str | None = None) -> dict[str, object]:
+        """The problem document (RFC 9457), with an `error` member for clients that look there."""
+        body: dict[str, object] = {
+            "type": f"urn:genpulse:error:{self.code}",
+            "title": title or self.spec.title,
+            "status": self.status,
+            "detail": self.message,
+        }
+        fields = self.fields[:MAX_FIELD_ERRORS]
+        if fields:
+            body["errors"] = [{"field": f.field, "message": f.message, "code": f.code} for f in fields]
+        fallback = "server_error" if self.status >= 500 else "invalid_request_error"
+        body["error"] = {
+            "message": self.message,
+            "type": _ERROR_TYPES.get(self.status, fallback),
+            "param": fields[0].field if fields else None,
+            "code": self.code,
+        }
+        return body
 
 
 class InvalidFieldError(RequestError):

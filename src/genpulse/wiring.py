@@ -26,9 +26,11 @@ from fastapi import FastAPI
 from genpulse import __version__, logs
 from genpulse.core.attempt import Backends, Tools
 from genpulse.core.files import FileService
+from genpulse.core.ids import new_id
 from genpulse.core.keys import KeyService
 from genpulse.core.plugins import PluginError, load_plugins
 from genpulse.core.ports import QueueUnavailableError
+from genpulse.core.producers import DirectProducers
 from genpulse.core.progress import ProgressReporter
 from genpulse.core.reconciler import Reconciler
 from genpulse.core.registry import registry
@@ -198,6 +200,11 @@ def make_reconciler(parts: Parts) -> Reconciler:
     )
 
 
+def make_producers(parts: Parts) -> DirectProducers:
+    """The door of direct producers on these parts."""
+    return DirectProducers(parts.tasks, parts.queue.ingress(new_id()), tenant=parts.settings.ingress_tenant)
+
+
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handling: one handler of ours stops gateway and worker together."""
 
@@ -237,7 +244,8 @@ class _Process:
         reconciler = make_reconciler(self._parts)
         await reconciler.rescue(at_start=True)
         serving = await self._start_server() if self._sockets else None  # before the first task: it may still fail
-        running = [asyncio.create_task(reconciler.run(), name="reconciler")]
+        producing = asyncio.create_task(make_producers(self._parts).run(), name="direct producers")
+        running = [asyncio.create_task(reconciler.run(), name="reconciler"), producing]
         ends: list[asyncio.Task[Any]] = []
         if serving is not None:
             ends.append(asyncio.create_task(serving, name="gateway"))
@@ -253,6 +261,7 @@ class _Process:
                 "%s ended unexpectedly", task.get_name(), exc_info=None if task.cancelled() else task.exception()
             )
         self._shut_down()
+        producing.cancel()
         await asyncio.gather(*ends, return_exceptions=True)
         for task in running:
             task.cancel()

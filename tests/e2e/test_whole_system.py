@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import redis
 
 from genpulse.cli.processes import descendants, running
 
@@ -107,6 +108,38 @@ def test_after_a_kill_of_everything_every_accepted_task_completes(server: Server
     assert server.end(speech)["result"]["outputs"][0]["duration_s"] > 0.5
     assert not set(children) & set(running())
     assert server.stop() == 0
+
+
+@pytest.mark.slow
+def test_entries_of_direct_producers_survive_kills_once_each(server: Server) -> None:
+    """Neither an entry that was taken is lost, nor one that was committed taken again."""
+    texts = [str(n) for n in range(400)]
+    server.start(GENPULSE_LOG_LEVEL="warning")
+    for part in range(4):
+        with redis.Redis.from_url(json.loads((server.data_dir / "run.json").read_bytes())["redis_url"]) as producer:
+            for text in texts[part * 100 : part * 100 + 100]:
+                body = {"task_type": "wait-then-write", "params": {"seconds": 0, "text": text}, "metadata": {"n": text}}
+                producer.lpush("tasks:pending", json.dumps(body))
+        time.sleep(0.02 * part)  # another moment each time: before, amid and after the commits
+        server.kill()
+        server.start(GENPULSE_LOG_LEVEL="warning", GENPULSE_POOLS="handlers=50")
+    found: list[dict[str, Any]] = []
+    end = time.monotonic() + 60
+    while len([task for task in found if task["status"] == "completed"]) < len(texts):
+        assert time.monotonic() < end, len(found)
+        time.sleep(0.2)
+        found = list(_all_tasks(server))
+    assert sorted(task["metadata"]["n"] for task in found) == sorted(texts)
+
+
+def _all_tasks(server: Server) -> Iterator[dict[str, Any]]:
+    cursor = None
+    while True:
+        page = server.client.get("/task", params={"limit": 100} | ({"cursor": cursor} if cursor else {})).json()
+        yield from page["tasks"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return
 
 
 @pytest.mark.slow

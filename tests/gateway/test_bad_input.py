@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from genpulse.gateway.body import MAX_BYTES
+from genpulse.core.strict_json import MAX_BYTES
 from tests.gateway.serving import GatewaySystem, Served, serving
 
 SECRET = "CANARY-7f3a"

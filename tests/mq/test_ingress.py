@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from genpulse.mq import RedisManager
+from genpulse.mq import RedisIngress, RedisManager
+from genpulse.mq.ingress import DEAD_AFTER_S
 
 
 @pytest.fixture
@@ -18,41 +19,59 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
     await client.aclose()
 
 
+async def take(ingress: RedisIngress, timeout: float = 1) -> list[bytes]:
+    return [entry.body for entry in await ingress.take(timeout)]
+
+
 async def test_entries_come_in_the_order_they_were_pushed(redis_manager: RedisManager, redis: Redis) -> None:
     ingress = redis_manager.ingress("w1")
-    for n in range(3):
+    for n in range(120):
         await redis.lpush("tasks:pending", f"entry {n}")
-    assert [await ingress.take(1) for _ in range(3)] == [b"entry 0", b"entry 1", b"entry 2"]
-    assert await ingress.take(0.01) is None
+    taken = [await take(ingress), await take(ingress), await take(ingress)]
+    assert [len(batch) for batch in taken] == [50, 50, 20]
+    assert [body for batch in taken for body in batch] == [f"entry {n}".encode() for n in range(120)]
+    assert await ingress.take(0.01) == []
 
 
-async def test_an_entry_is_held_until_it_is_acknowledged(redis_manager: RedisManager, redis: Redis) -> None:
+async def test_an_entry_is_held_until_it_is_done(redis_manager: RedisManager, redis: Redis) -> None:
     ingress = redis_manager.ingress("w1")
     await redis.lpush("tasks:pending", "one", "two")
-    one = await ingress.take(1)
-    two = await ingress.take(1)
-    assert one == b"one"
-    assert two == b"two"
-    await ingress.ack(one)
-    assert await redis.lrange("tasks:ingress:w1", 0, -1) == [b"two"]
-    await ingress.ack(one)
+    one, two = await ingress.take(1)
+    await ingress.done(one)
+    assert await redis.lrange("tasks:ingress:w1", 0, -1) == [two.held]
+    await ingress.done(one)
     assert await redis.llen("tasks:ingress:w1") == 1
 
 
-async def test_equal_entries_are_acknowledged_one_by_one(redis_manager: RedisManager, redis: Redis) -> None:
+async def test_equal_entries_are_two(redis_manager: RedisManager, redis: Redis) -> None:
     ingress = redis_manager.ingress("w1")
     await redis.lpush("tasks:pending", "same", "same")
-    await ingress.take(1)
-    await ingress.take(1)
-    await ingress.ack(b"same")
-    assert await redis.llen("tasks:ingress:w1") == 1
+    one, two = await ingress.take(1)
+    assert one.body == two.body and one.task_id != two.task_id
+    await ingress.done(one)
+    assert await redis.lrange("tasks:ingress:w1", 0, -1) == [two.held]
+
+
+async def test_an_entry_keeps_its_stamp(redis_manager: RedisManager, redis: Redis) -> None:
+    """Were it stamped anew, an entry whose commit was done and whose `done` was not would become two tasks."""
+    await redis.lpush("tasks:pending", "one", "two")
+    first = await redis_manager.ingress("w1").take(1)
+    assert await redis_manager.ingress("w1").give_back() == 2
+    assert await redis_manager.ingress("w2").take(1) == first
+
+
+async def test_what_only_looks_like_a_stamp_is_shown_as_it_was_pushed(
+    redis_manager: RedisManager, redis: Redis
+) -> None:
+    pushed = [b"task:", b"task:x {}", b"task:0199c2f4-7d1e-7c58-9a53-3f2b8e6a1d04"]
+    await redis.lpush("tasks:pending", *pushed)
+    assert await take(redis_manager.ingress("w1")) == pushed
 
 
 async def test_a_rejected_entry_is_shown_with_its_problem(redis_manager: RedisManager, redis: Redis) -> None:
     ingress = redis_manager.ingress("w1")
     await redis.lpush("tasks:pending", b"\xff{not json")
-    entry = await ingress.take(1)
-    assert entry is not None
+    [entry] = await ingress.take(1)
     await ingress.reject(entry, {"code": "invalid_request"})
     await ingress.reject(entry, {"code": "invalid_request"})  # its first reply was lost, say
     [shown] = await redis.lrange("tasks:rejected", 0, -1)
@@ -63,26 +82,26 @@ async def test_a_rejected_entry_is_shown_with_its_problem(redis_manager: RedisMa
 async def test_a_thousand_rejected_entries_are_kept(redis_manager: RedisManager, redis: Redis) -> None:
     ingress = redis_manager.ingress("w1")
     await redis.lpush("tasks:rejected", *range(1000))
-    await redis.lpush("tasks:pending", "bad")
-    entry = await ingress.take(1)
-    assert entry == b"bad"
-    await ingress.reject(entry, "no")
+    await redis.lpush("tasks:pending", "x" * (2 << 20))
+    [entry] = await ingress.take(1)
+    await ingress.reject(entry, {})
     assert await redis.llen("tasks:rejected") == 1000
     newest = await redis.lindex("tasks:rejected", 0)
-    assert json.loads(newest)["entry"] == "bad"
+    assert json.loads(newest)["entry"] == "x" * (1 << 20), "and of each at most a MiB"
 
 
 async def test_what_a_dead_consumer_held_goes_back_in_order(redis_manager: RedisManager, redis: Redis) -> None:
     dead, alive = redis_manager.ingress("dead"), redis_manager.ingress("alive")
     await redis.lpush("tasks:pending", *(f"entry {n}" for n in range(4)))
-    taken = [await dead.take(1), await dead.take(1)]
-    assert await alive.take(1) == b"entry 2"
+    taken = await take(dead)
+    assert await alive.take(0.01) == []
     assert await alive.recover() == 0, "it is not silent for long"
 
+    await redis.lpush("tasks:pending", "entry 4")
     now, _ = await redis.time()
-    await redis.zadd("tasks:consumers", {"dead": now - 61})
-    assert await alive.recover() == 2
-    assert [await alive.take(1) for _ in range(3)] == [*taken, b"entry 3"]
+    await redis.zadd("tasks:consumers", {"dead": now - DEAD_AFTER_S - 1})
+    assert await alive.recover() == 4
+    assert await take(alive) == [*taken, b"entry 4"]
     assert await redis.zrange("tasks:consumers", 0, -1) == [b"alive"]
     assert await redis.exists("tasks:ingress:dead") == 0
 
@@ -101,30 +120,29 @@ async def test_closing_gives_back_and_signs_off(redis_manager: RedisManager, red
     await ingress.take(1)
     await ingress.close()
     assert await redis.keys("*") == [b"tasks:pending"]
-    assert await redis_manager.ingress("w2").take(1) == b"one"
+    assert await take(redis_manager.ingress("w2")) == [b"one"]
 
 
 async def test_a_cancelled_take_loses_nothing(redis_manager: RedisManager, redis: Redis) -> None:
     ingress = redis_manager.ingress("w1")
     taken: list[bytes] = []
 
-    async def take(seconds: float) -> None:
+    async def take_and_settle(seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
-                entry = await ingress.take(5)
+                entries = await ingress.take(5)
         except TimeoutError:
             return
-        assert entry is not None
-        taken.append(entry)
-        await ingress.ack(entry)
+        await ingress.done(*entries)
+        taken.extend(entry.body for entry in entries)
 
     for n in range(40):
-        taking = asyncio.create_task(take(0.0004 * (n % 10)))
+        taking = asyncio.create_task(take_and_settle(0.0004 * (n % 10)))
         await redis.lpush("tasks:pending", f"entry {n}")
         await taking
     async with asyncio.timeout(5):
-        while await redis.llen("tasks:pending") + len(taken) < 40:
-            await asyncio.sleep(0.01)
-    left = await redis.lrange("tasks:pending", 0, -1)
-    assert sorted([*taken, *left]) == sorted(f"entry {n}".encode() for n in range(40))
+        while len(taken) < 40:
+            await ingress.give_back()  # what a cancelled take had stamped already
+            await take_and_settle(0.1)
+    assert sorted(taken) == sorted(f"entry {n}".encode() for n in range(40))
     assert await redis.llen("tasks:ingress:w1") == 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -148,6 +149,43 @@ class Queue(Protocol):
 
     def subscribe(self, *channels: str) -> AbstractAsyncContextManager[Subscription]:
         """Listen to channels. All subscriptions of a process share one connection."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a direct producer pushed: `body`, as it was pushed. `held` is our own copy of it, with the stamp `task_id`.
+
+    The stamp is given when an entry is first taken and never changes: it tells a repeated acceptance.
+    """
+
+    held: bytes
+    task_id: str
+    body: bytes
+
+
+class Ingress(Protocol):
+    """The door of direct producers, as one consumer sees it. Any method may raise `QueueUnavailableError`.
+
+    What was taken stays with the consumer until it is `done`, `reject`ed or given back; a dead one's goes back.
+    """
+
+    async def take(self, timeout: float) -> list[Entry]:
+        """The oldest entries; none after `timeout` seconds. Tells the others that this consumer is alive."""
+        ...
+
+    async def done(self, *entries: Entry) -> None: ...
+
+    async def reject(self, entry: Entry, problem: Json) -> None: ...
+
+    async def give_back(self) -> int:
+        """Give all back that this consumer holds; returns how many."""
+        ...
+
+    async def recover(self) -> int:
+        """Give back what dead consumers hold; returns how many."""
         ...
 
     async def close(self) -> None: ...

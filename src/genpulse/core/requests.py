@@ -23,9 +23,8 @@ from pydantic import (
 
 from genpulse.core.models import Priority
 from genpulse.core.registry import TASK_TYPE
-from genpulse.errors import FieldError, RequestError
+from genpulse.errors import MAX_FIELD_ERRORS, FieldError, RequestError
 
-MAX_ERRORS = 20
 _RFC3339 = re.compile(r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$")
 # Quotes and backslashes can't be addressed by SQLite's JSON paths, so a filter could not find them.
 MetadataKey = Annotated[str, StringConstraints(max_length=64, pattern=r'^[^"\\\x00-\x1f]+$')]
@@ -113,7 +112,7 @@ def validate(model: type[BaseModel], value: object, *, prefix: str = "", code: s
     """The validated model.
 
     Raises:
-        RequestError: `code`, with at most `MAX_ERRORS` field errors, none of which contains the input.
+        RequestError: `code`, with at most `MAX_FIELD_ERRORS` field errors, none of which contains the input.
     """
     try:
         return model.model_validate_json(orjson.dumps(value), strict=True)  # JSON's types, nothing coerced
@@ -124,7 +123,7 @@ def validate(model: type[BaseModel], value: object, *, prefix: str = "", code: s
 def field_errors(error: ValidationError, *, prefix: str = "") -> list[FieldError]:
     """Field errors without the input that caused them."""
     found: list[FieldError] = []
-    for entry in error.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]:
+    for entry in error.errors(include_url=False, include_context=False, include_input=False)[:MAX_FIELD_ERRORS]:
         path = ".".join(filter(None, [prefix, *(_safe(part) for part in entry["loc"] if part != "[key]")]))
         found.append(FieldError(path or "body", entry["msg"].removeprefix("Value error, "), entry["type"]))
     return found
@@ -132,7 +131,7 @@ def field_errors(error: ValidationError, *, prefix: str = "") -> list[FieldError
 
 def invalid(errors: Iterable[FieldError], *, code: str = "invalid_request") -> RequestError:
     """One request error for many field errors."""
-    fields = list(errors)[:MAX_ERRORS]
+    fields = list(errors)[:MAX_FIELD_ERRORS]
     first = fields[0]
     more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
     return RequestError(code, f"{first.field}: {first.message}{more}", fields=fields)

@@ -161,9 +161,12 @@ class TaskService:
         limit = self._limits.max_queued
         if not limit:
             return
-        now, count = time.monotonic(), self._queued.get(tenant)
-        if count is None or now - count.counted_at > _COUNT_CACHE_S:
-            count = self._queued[tenant] = _QueuedCount(now, await self._ledger.queued_of(tenant, limit))
+        asked_at, count = time.monotonic(), self._queued.get(tenant)
+        if count is None or asked_at - count.counted_at > _COUNT_CACHE_S:
+            queued = await self._ledger.queued_of(tenant, limit)
+            count = self._queued.get(tenant)
+            if count is None or count.counted_at < asked_at:  # else a request beside this one has counted meanwhile
+                count = self._queued[tenant] = _QueuedCount(time.monotonic(), queued)
         if count.queued + count.since >= limit:
             raise RequestError("queue_full", f"You have {limit} tasks waiting, which is the limit.", retry_after_s=10)
         count.since += 1

@@ -16,42 +16,18 @@ from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from genpulse.core.models import Json
 from genpulse.core.ports import QueueUnavailableError
-from genpulse.core.requests import MAX_ERRORS
-from genpulse.errors import CODES, FieldError, RequestError
+from genpulse.errors import CODES, MAX_FIELD_ERRORS, FieldError, RequestError
 from genpulse.gateway.responses import render
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_STATUSES = frozenset({429, 503, 507})
 _RETRY_AFTER_S = 5
-_ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _CODE_OF_STATUS = {
     400: "invalid_request",
     **{spec.status: code for code, spec in reversed(CODES.items()) if spec.status},
 }
 _CODE_OF_STATUS.update({403: "forbidden", 409: "not_finished", 422: "invalid_request", 429: "rate_limited"})
-
-
-def document(error: RequestError, *, title: str | None = None) -> Json:
-    """The problem document of an error."""
-    body: Json = {
-        "type": f"urn:genpulse:error:{error.code}",
-        "title": title or error.spec.title,
-        "status": error.status,
-        "detail": error.message,
-    }
-    fields = error.fields[:MAX_ERRORS]
-    if fields:
-        body["errors"] = [{"field": f.field, "message": f.message, "code": f.code} for f in fields]
-    fallback = "server_error" if error.status >= 500 else "invalid_request_error"
-    body["error"] = {
-        "message": error.message,
-        "type": _ERROR_TYPES.get(error.status, fallback),
-        "param": fields[0].field if fields else None,
-        "code": error.code,
-    }
-    return body
 
 
 def problem_response(
@@ -64,7 +40,7 @@ def problem_response(
     if error.status == 401:
         sent["WWW-Authenticate"] = 'Bearer realm="GenPulse"'
     sent["Cache-Control"] = "no-store"
-    return Response(render(document(error, title=title)), error.status, sent, MEDIA_TYPE)
+    return Response(render(error.document(title=title)), error.status, sent, MEDIA_TYPE)
 
 
 def internal_error() -> Response:
@@ -98,7 +74,7 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
     fields = [
         FieldError(".".join(str(part)[:64] for part in entry["loc"]), str(entry["msg"]), str(entry["type"]))
-        for entry in error.errors()[:MAX_ERRORS]
+        for entry in error.errors()[:MAX_FIELD_ERRORS]
     ]
     return problem_response(RequestError("invalid_request", "The request is not valid.", fields=fields))
 

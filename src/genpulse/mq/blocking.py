@@ -15,6 +15,7 @@ from typing import Any
 from redis.asyncio import Connection
 from redis.exceptions import RedisError
 
+from genpulse.core.cancellation import reraise_cancellation
 from genpulse.core.ports import QueueUnavailableError
 from genpulse.mq.link import CALL_TIMEOUT_S, RedisLink, receive, send
 
@@ -90,8 +91,12 @@ class BlockingCalls:
         while self._idle:
             waiter = self._idle.pop()
             # Readable while idle means closed by the server, which was restarted say.
-            if waiter.connection.is_connected and not await waiter.connection.can_read():
-                return waiter
+            usable = waiter.connection.is_connected and not await waiter.connection.can_read()
+            if usable:
+                self._idle.append(waiter)
+                # `can_read` waits for 0 s, and a timeout of 0 can take a cancellation for its own (seen on 3.11.7).
+                reraise_cancellation()
+                return self._idle.pop()
             await waiter.connection.disconnect(nowait=True)
         connection = await self._link.connect()
         try:

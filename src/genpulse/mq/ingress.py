@@ -1,8 +1,9 @@
 """Entries of direct producers: `LPUSH tasks:pending <JSON>` by a service of any language (design §7).
 
-An entry is moved to a list of the consumer that takes it and stays there until the consumer says `ack` (the ledger has
+An entry is moved to a list of the consumer that takes it and stays there until the consumer says `done` (the ledger has
 committed it) or `reject`. Promises that an entry is thus taken at least once, whatever crashes: what a dead consumer
-held goes back to `tasks:pending`. It may be taken twice; the ledger refuses the second by its task id.
+held goes back to `tasks:pending`. It may be taken twice, so it is stamped with a task id when it is first taken and
+keeps it from then on: the ledger knows the second acceptance by that id.
 
 Keys, each after the prefix: `tasks:pending`, `tasks:ingress:<consumer>`, `tasks:consumers` (when each was last seen, by
 the server's clock), `tasks:rejected` (the newest 1,000).
@@ -11,23 +12,30 @@ the server's clock), `tasks:rejected` (the newest 1,000).
 from __future__ import annotations
 
 import logging
-from typing import Any
+import re
 
 import orjson
 
-from genpulse.core.ports import QueueUnavailableError
+from genpulse.core.ids import new_id
+from genpulse.core.models import Json
+from genpulse.core.ports import Entry, QueueUnavailableError
 from genpulse.mq.blocking import BlockingCalls
 from genpulse.mq.link import RedisLink, Script
 
 KEPT_REJECTED = 1000
-DEAD_AFTER_S = 60
-"""A consumer that took nothing and waited for nothing for so long is taken for dead."""
-_REJECT, _RELEASE, _RECOVER = Script("reject"), Script("release"), Script("recover")
+SHOWN_BYTES = 1 << 20
+"""So much of a rejected entry is kept; no entry that long is accepted."""
+DEAD_AFTER_S = 15
+"""A consumer that took nothing and waited for nothing for so long is taken for dead; wrongly, it costs nothing."""
+_BATCH = 50
+"""Entries taken at once: they share the ledger's commits."""
+_TAKE, _REJECT, _RECOVER = Script("take"), Script("reject"), Script("recover")
+_STAMP = re.compile(rb"task:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) ")
 _log = logging.getLogger(__name__)
 
 
-class Ingress:
-    """One consumer of `tasks:pending`. Its name must be its own, e.g. the worker's id."""
+class RedisIngress:
+    """Implements `core.ports.Ingress`: one consumer of `tasks:pending`. Its name must be its own."""
 
     def __init__(self, link: RedisLink, blocking: BlockingCalls, consumer: str, *, prefix: str) -> None:
         self._link = link
@@ -39,39 +47,35 @@ class Ingress:
         self._rejected = f"{prefix}tasks:rejected"
         self._held = self._lists + consumer
 
-    async def take(self, timeout: float) -> bytes | None:
-        """The oldest entry, now held by this consumer; None after `timeout` seconds. Tells that it is alive.
-
-        Call it again within `DEAD_AFTER_S`, or `beat`. An entry taken for a cancelled caller goes back.
-        """
-        await self.beat()
-        return await self._blocking.call(
-            "BLMOVE", self._pending, self._held, "RIGHT", "LEFT", timeout=timeout, undo=self._release
-        )
-
-    async def beat(self) -> None:
-        """Tell that this consumer is alive."""
+    async def take(self, timeout: float) -> list[Entry]:
+        """The oldest entries, now held by this consumer; none after `timeout` seconds. Tells that it is alive."""
         seconds = int((await self._link.call("TIME"))[0])
         await self._link.call("ZADD", self._consumers, "GT", seconds, self._consumer)
+        first = await self._blocking.call(
+            *("BLMOVE", self._pending, self._held, "RIGHT", "LEFT"), timeout=timeout, undo=self._undo
+        )
+        if first is None:
+            return []
+        ids = [new_id() for _ in range(_BATCH)]
+        taken: list[bytes] = await self._link.run(_TAKE, [self._held, self._pending], [first, *ids])
+        return [_entry(held) for held in taken]
 
-    async def ack(self, entry: bytes) -> None:
-        """The entry is committed (or known already): forget it."""
-        await self._link.call("LREM", self._held, 1, entry)
+    async def done(self, *entries: Entry) -> None:
+        """They are committed (or were before): forget them."""
+        await self._link.call_all(*(("LREM", self._held, 1, entry.held) for entry in entries))
 
-    async def reject(self, entry: bytes, problem: Any) -> None:
-        """The entry can't be accepted: move it to `tasks:rejected` with a problem document (or any JSON)."""
-        document = orjson.dumps({"entry": entry.decode(errors="replace"), "problem": problem})
-        await self._link.run(_REJECT, [self._held, self._rejected], [entry, document, KEPT_REJECTED])
+    async def reject(self, entry: Entry, problem: Json) -> None:
+        """It can't be accepted: move it to `tasks:rejected` with a problem document."""
+        shown = entry.body[:SHOWN_BYTES].decode(errors="replace")
+        document = orjson.dumps({"entry": shown, "problem": problem})
+        await self._link.run(_REJECT, [self._held, self._rejected], [entry.held, document, KEPT_REJECTED])
 
-    async def _release(self, entry: bytes) -> None:
-        await self._link.run(_RELEASE, [self._held, self._pending], [entry])
+    async def give_back(self) -> int:
+        """Give all back that this consumer still holds, as the next to be taken; returns how many."""
+        return await self._give_back(self._consumer, 0)
 
     async def recover(self) -> int:
-        """Give back what dead consumers hold. Safe in many processes at once; call it now and then.
-
-        Returns:
-            How many entries went back to `tasks:pending`.
-        """
+        """Give back what dead consumers hold; returns how many. Safe in many processes; call it now and then."""
         now = int((await self._link.call("TIME"))[0])
         silent = await self._link.call("ZRANGEBYSCORE", self._consumers, "-inf", now - DEAD_AFTER_S)
         count = 0
@@ -84,10 +88,21 @@ class Ingress:
     async def close(self) -> None:
         """Give back what this consumer still holds, and sign off."""
         try:
-            await self._give_back(self._consumer, 0)
+            await self.give_back()
         except QueueUnavailableError as error:
             _log.debug("%s will be recovered by others: %s", self._held, error)
+
+    async def _undo(self, reply: bytes) -> None:
+        del reply
+        await self.give_back()
 
     async def _give_back(self, consumer: str, silence_s: int) -> int:
         keys = [self._lists + consumer, self._pending, self._consumers]
         return int(await self._link.run(_RECOVER, keys, [consumer, silence_s]))
+
+
+def _entry(held: bytes) -> Entry:
+    stamp = _STAMP.match(held)
+    if stamp is None:  # a producer wrote something that looks like the beginning of a stamp: no JSON either
+        return Entry(held=held, task_id=new_id(), body=held)
+    return Entry(held=held, task_id=stamp[1].decode(), body=held[stamp.end() :])

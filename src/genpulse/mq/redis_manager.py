@@ -18,7 +18,7 @@ from genpulse.core.ids import new_id
 from genpulse.core.models import Json
 from genpulse.core.ports import Hint, QueueUnavailableError, Subscription
 from genpulse.mq.blocking import BlockingCalls
-from genpulse.mq.ingress import Ingress
+from genpulse.mq.ingress import RedisIngress
 from genpulse.mq.link import RedisLink, Script
 from genpulse.mq.progress import ProgressBoard
 from genpulse.mq.pubsub import Hub
@@ -179,9 +179,9 @@ class RedisManager:
 
     # Direct producers --------------------------------------------------------------------------------------------
 
-    def ingress(self, consumer: str) -> Ingress:
+    def ingress(self, consumer: str) -> RedisIngress:
         """Entries that services of any language pushed to `tasks:pending`, taken under the name of one consumer."""
-        return Ingress(self._link, self._blocking, consumer, prefix=self._prefix)
+        return RedisIngress(self._link, self._blocking, consumer, prefix=self._prefix)
 
     async def close(self) -> None:
         """End waiting pops and disconnect."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, delete, select, text, update
+from sqlalchemy.exc import IntegrityError
 
 from genpulse.core.ledger import Changed, TaskFilter
 from genpulse.core.models import (
@@ -43,7 +44,13 @@ class SqlLedger:
     # Accept and change ------------------------------------------------------------------------------------------
 
     async def accept(self, new: NewTask) -> Accepted:
-        return await self._writes.submit(writes.Accept(new))
+        try:
+            return await self._writes.submit(writes.Accept(new))
+        except IntegrityError:
+            # Another process has just committed a task with this chosen id: now it is found.
+            if not new.given_id:
+                raise
+            return await self._writes.submit(writes.Accept(new))
 
     async def change(self, task_id: str, step: Step) -> Changed:
         return await self._writes.submit(writes.ChangeTask(task_id, step))

@@ -110,14 +110,17 @@ def run(conn: Connection, now: Micros, writes: Sequence[Write]) -> list[Accepted
 
 
 def _accept(conn: Connection, batch: Batch, news: list[NewTask]) -> list[Accepted | RequestError]:
-    earlier = _claim_keys(conn, batch.now, news) | _given_ids(conn, news)
+    earlier = _claim_keys(conn, batch.now, news)
+    given = _read(conn, _FIND_TASKS, {new.id for new in news if new.given_id})
     answers: list[Accepted | RequestError] = []
     for new in news:
-        known = earlier.get(new.id)
+        known = _replay_of(given[new.id], new) if new.id in given else earlier.get(new.id)
         if known is not None:
             answers.append(known)
             continue
         task, event = accepted(new, batch.now)
+        if new.given_id:
+            given[task.id] = task
         batch.new_tasks.append(task)
         batch.add_event(task.id, event)
         answers.append(Accepted(task, replayed=False))
@@ -167,17 +170,11 @@ def _replays(conn: Connection, keyed: dict[str, tuple[NewTask, Any]]) -> dict[st
     return answers
 
 
-def _given_ids(conn: Connection, news: list[NewTask]) -> dict[str, Accepted | RequestError]:
+def _replay_of(task: Task, new: NewTask) -> Accepted | RequestError:
     """Direct producers choose task ids: a repeated one with the same body is ignored (design §7)."""
-    given = {new.id: new for new in news if new.given_id}
-    if not given:
-        return {}
-    answers: dict[str, Accepted | RequestError] = {}
-    for task_id, task in _read(conn, _FIND_TASKS, set(given)).items():
-        same = _body(task) == _body(given[task_id])
-        taken = RequestError("idempotency_key_reused", "This task id was used with another body.")
-        answers[task_id] = Accepted(task, replayed=True) if same else taken
-    return answers
+    if _body(task) == _body(new):
+        return Accepted(task, replayed=True)
+    return RequestError("idempotency_key_reused", "This task id was used with another body.")
 
 
 def _body(task: Task | NewTask) -> tuple[object, ...]:
@@ -221,6 +218,8 @@ def _write_children(conn: Connection, batch: Batch) -> None:
 
 
 def _read(conn: Connection, statement: Any, ids: set[str]) -> dict[str, Task]:
+    if not ids:
+        return {}
     return {row[0]: Task(*row) for row in conn.execute(statement, {"ids": sorted(ids)})}
 
 

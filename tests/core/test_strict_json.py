@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from genpulse.core.strict_json import MAX_BYTES, MAX_DEPTH, MAX_VALUES, parse_json
 from genpulse.errors import RequestError
-from genpulse.gateway.body import MAX_BYTES, MAX_DEPTH, MAX_VALUES, parse_json
 
 REFUSED = [
     (b"", 422, "body"),
