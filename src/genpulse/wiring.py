@@ -41,6 +41,7 @@ from genpulse.core.worker import Worker
 from genpulse.embedded import DataLock, DataLockError, EmbeddedError, EmbeddedValkey, running_server
 from genpulse.errors import RequestError
 from genpulse.gateway.app import GatewayServices, close_streams, create_app
+from genpulse.gateway.protocol import GatewayProtocol
 from genpulse.media.inspector import MediaInspector
 from genpulse.mq import RedisManager, UnsuitableServerError
 from genpulse.settings import Settings
@@ -297,7 +298,7 @@ class _Process:
         )
         config = uvicorn.Config(
             self._app,
-            http="httptools",
+            http=GatewayProtocol,
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -25,6 +25,7 @@ from genpulse.core.signals import Signals
 from genpulse.core.view import TaskView
 from genpulse.errors import TaskError
 from genpulse.gateway.app import GatewayServices, close_streams, create_app
+from genpulse.gateway.protocol import GatewayProtocol
 from genpulse.handlers.base import BaseHandler
 from genpulse.media.inspector import MediaInspector
 from genpulse.settings import Settings
@@ -254,7 +255,7 @@ async def serving(system: GatewaySystem, *, with_keys: bool = False, **options: 
     )
     app = create_app(services, settings)
     config = uvicorn.Config(
-        app, http="httptools", lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=5
+        app, http=GatewayProtocol, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=5
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = _Server(config)

@@ -1,6 +1,7 @@
 """The ledger contract, on SQLite and PostgreSQL alike."""
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import pytest
@@ -89,13 +90,15 @@ async def test_an_old_fence_changes_nothing(ledger: SqlLedger) -> None:
 async def test_the_remote_id_is_recorded_even_when_the_fence_is_lost(ledger: SqlLedger) -> None:
     task = await claim(ledger, await accept(ledger))
     token = attempt_token(task.id, 1)
-    intent = Submission(task.id, 1, token, "intent", 1, None, {"body": 1}, None, 5)
+    intent = Submission(task.id, 1, token, "intent", 1, None, {"body": 1}, None)
     assert (await ledger.change(task.id, states.begin_submit(1, intent))).done
     await ledger.change(task.id, states.hand_back(1))
-    accepted = Submission(task.id, 1, token, "accepted", 1, "remote-1", {"body": 1}, {"url": "u"}, 5)
+    accepted = Submission(task.id, 1, token, "accepted", 1, "remote-1", {"body": 1}, {"url": "u"})
     changed = await ledger.change(task.id, states.submitted(1, accepted))
     assert changed.done and changed.task is not None and changed.task.state == State.QUEUED
-    assert await ledger.submission(task.id, 1) == accepted
+    stored = await ledger.submission(task.id, 1)
+    assert stored is not None and stored.created_at > task.created_at
+    assert dataclasses.replace(stored, created_at=0) == accepted
 
 
 async def test_many_claims_of_one_task_have_one_winner(ledger: SqlLedger) -> None:

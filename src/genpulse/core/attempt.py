@@ -301,7 +301,7 @@ class Attempt:
         """Copy all outputs into storage; free to repeat, so it is tried again before the task is failed."""
         self._tools.progress.forget(self.task.id)  # a late tick must not follow "ingesting"
         if finished.outputs and self.task.state != State.INGESTING:
-            await self.commit(states.ingest(self.fence, execution.submission))
+            await self.commit(states.ingest(self.fence))
         for attempt in range(1, _INGEST_TRIES):
             try:
                 return await self._copy_all(execution, job, finished)

@@ -132,8 +132,7 @@ class Execution:
     async def _start(self) -> Checkpoint | Finished:
         job = self._job
         prepared = await self.backend.prepare(job)
-        now = await self._ledger.now()
-        intent = Submission(job.task_id, job.attempt, job.token, "intent", 1, None, prepared.data, None, now)
+        intent = Submission(job.task_id, job.attempt, job.token, "intent", 1, None, prepared.data, None)
         try:
             await self._owner.commit(states.begin_submit(self._owner.fence, intent))
         except OwnershipLostError:

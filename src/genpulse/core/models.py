@@ -303,4 +303,5 @@ class Submission:
     remote_id: str | None
     prepared: Json
     checkpoint: Json | None
-    created_at: Micros
+    created_at: Micros = 0
+    """Set when the intent is committed."""

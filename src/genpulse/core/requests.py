@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import orjson
 from pydantic import (
@@ -26,8 +27,21 @@ from genpulse.core.registry import TASK_TYPE
 from genpulse.errors import MAX_FIELD_ERRORS, FieldError, RequestError
 
 _RFC3339 = re.compile(r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$")
+_URL_TEXT = re.compile(r"[!-\[\]-~]+")  # visible ASCII without the backslash
 # Quotes and backslashes can't be addressed by SQLite's JSON paths, so a filter could not find them.
 MetadataKey = Annotated[str, StringConstraints(max_length=64, pattern=r'^[^"\\\x00-\x1f]+$')]
+
+
+def _callback_url(value: str) -> str:
+    """Refuse what two readers of URLs could take for two hosts, and passwords: they would be shown with the task."""
+    try:
+        parts = urlsplit(value) if _URL_TEXT.fullmatch(value) else None
+        sound = parts is not None and parts.hostname and "@" not in parts.netloc and parts.port != 0
+    except ValueError:  # its message would show the value
+        sound = False
+    if not sound:
+        raise ValueError("must be an http or https URL with a host, without user or password")
+    return value
 
 
 def _metadata_value(value: Any) -> Any:
@@ -71,7 +85,9 @@ class TaskRequest(BaseModel):
     priority: Priority = Field(
         Priority.NORMAL, description="`low` tasks run when nothing else waits, but never starve."
     )
-    callback_url: str | None = Field(None, max_length=2048, pattern=r"^https?://", description="Told of the end.")
+    callback_url: Annotated[str, AfterValidator(_callback_url)] | None = Field(
+        None, max_length=2048, pattern=r"^https?://", description="Told of the end."
+    )
     metadata: dict[MetadataKey, MetadataValue] = Field(
         default_factory=dict[str, Any], max_length=50, description="Yours: kept, echoed, searchable."
     )

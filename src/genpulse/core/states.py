@@ -207,10 +207,9 @@ def begin_submit(fence: int, intent: Submission) -> Step:
     """Commit the intent before anything is sent. Refused once a cancel was requested: nothing has been spent yet."""
 
     def change(task: Task, now: Micros) -> Change | None:
-        del now
         if task.cancel_requested_at is not None:
             return None
-        return Change({"state": State.SUBMITTING}, submission=intent)
+        return Change({"state": State.SUBMITTING}, submission=dataclasses.replace(intent, created_at=now))
 
     return _owned(fence, change, State.RUNNING)
 
@@ -242,11 +241,11 @@ def resume_submitting(fence: int) -> Step:
     return _owned(fence, lambda task, now: Change({"state": State.SUBMITTING}), State.RUNNING)
 
 
-def ingest(fence: int, submission: Submission | None = None) -> Step:
+def ingest(fence: int) -> Step:
     """The work is done; its outputs are being copied into storage."""
     return _owned(
         fence,
-        lambda task, now: Change({"state": State.INGESTING, "stage": "ingesting"}, submission=submission),
+        lambda task, now: Change({"state": State.INGESTING, "stage": "ingesting"}),
         *(State.RUNNING, State.SUBMITTING, State.WAITING),
     )
 
