@@ -28,6 +28,7 @@ from genpulse.core.attempt import Backends, Tools
 from genpulse.core.files import FileService
 from genpulse.core.ids import new_id
 from genpulse.core.keys import KeyService
+from genpulse.core.operations import Operations
 from genpulse.core.plugins import PluginError, load_plugins
 from genpulse.core.ports import QueueUnavailableError
 from genpulse.core.producers import DirectProducers
@@ -74,6 +75,7 @@ class Parts:
     view: TaskView
     signer: UrlSigner
     keys: KeyService
+    operations: Operations
     lock: DataLock | None
 
 
@@ -138,7 +140,10 @@ async def open_parts(settings: Settings, *, owns_data: bool = True) -> AsyncGene
         stack.push_async_callback(signals.close)
         tasks = TaskService(ledger, queue, registry, files, signals, limits=Limits(max_queued=settings.max_queued))
         keys = KeyService(SqlKeyStore(database))
-        yield Parts(settings, ledger, queue, storage, inspector, files, signals, tasks, view, signer, keys, lock)
+        operations = Operations(ledger, queue, registry, pools=settings.pools)
+        yield Parts(
+            settings, ledger, queue, storage, inspector, files, signals, tasks, view, signer, keys, operations, lock
+        )
 
 
 def _uses_data_dir(settings: Settings) -> bool:
@@ -292,6 +297,7 @@ class _Process:
                 registry=registry,
                 view=parts.view,
                 signer=parts.signer,
+                operations=parts.operations,
                 keys=parts.keys,
             ),
             settings,

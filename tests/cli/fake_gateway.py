@@ -44,6 +44,8 @@ class Twists:
     log: str | None = None
     warnings: list[str] = field(default_factory=list)
     announced_bytes: int | None = None
+    pools: list[Json] | None = None
+    """None: the key may not manage the queue."""
 
 
 class FakeGateway:
@@ -81,6 +83,9 @@ class FakeGateway:
                 Route("/task/{id}/cancel", self.cancel, methods=["POST"]),
                 Route("/task/{id}/events", self.stream),
                 Route("/files/{id}/{name}", self.download),
+                Route("/pools", self.pools),
+                Route("/pools/{name}/pause", self.pause, methods=["POST"]),
+                Route("/task/{id}/front", self.front, methods=["POST"]),
                 Route("/status", self.status),
             ]
         )
@@ -249,6 +254,19 @@ class FakeGateway:
         content = self.files[request.path_params["id"]]
         return Response(content[:-1] + b"?" if self.twists.damaged else content, media_type="image/png")
 
+    async def pools(self, request: Request) -> Response:
+        self.note(request)
+        return forbidden() if self.twists.pools is None else JSONResponse({"pools": self.twists.pools})
+
+    async def pause(self, request: Request) -> Response:
+        self.note(request)
+        return forbidden()
+
+    async def front(self, request: Request) -> Response:
+        self.note(request)
+        task = self.tasks.get(request.path_params["id"])
+        return missing() if task is None else JSONResponse({**task, "queue_position": 1})
+
     async def status(self, request: Request) -> Response:
         self.note(request)
         parts = {"database": {"status": "ok"}, "workers": {"status": "degraded", "detail": "no worker is running"}}
@@ -261,6 +279,10 @@ def now() -> str:
 
 def missing() -> Response:
     return problem(404, "not_found", "Not found", detail="There is no task with this id.")
+
+
+def forbidden() -> Response:
+    return problem(403, "forbidden", "Forbidden", detail="This key may not manage the queue.")
 
 
 def problem(

@@ -131,7 +131,7 @@ def test_a_timeout_leaves_the_task_alone_and_says_its_place(cli: Cli) -> None:
     cli("cancel", task_id)
 
 
-@pytest.mark.parametrize("command", ["show", "watch", "cancel", "retry"])
+@pytest.mark.parametrize("command", ["show", "watch", "cancel", "retry", "front"])
 @pytest.mark.parametrize("task_id", ["0199c2f4", "../models", "x?wait=1", "0199c2f4-7d1e-7c58-9a53-3f2b8e6a1d04"])
 def test_a_missing_task_is_not_found(cli: Cli, command: str, task_id: str) -> None:
     done = cli(command, task_id)

@@ -1,7 +1,6 @@
 """What every `core.ports.Queue` must do. A subclass gives the fixture `queue`: an empty one."""
 
 import asyncio
-import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -184,39 +183,40 @@ class QueueContract:
         assert await queue.remove_task("local", first.id) is False
         assert await pop_all(queue) == [second.id]
 
-    async def test_move_to_front_goes_ahead_of_high_and_of_those_moved_before(self, queue: Queue) -> None:
-        high, low = AHint(rank=HIGH), hints(3, rank=LOW)
+    async def test_the_front_goes_ahead_of_high_and_the_least_rank_is_the_first(self, queue: Queue) -> None:
+        high, low = AHint(rank=HIGH), hints(4, rank=LOW)
         await queue.push_task(high, *low)
-        assert await queue.move_to_front("local", low[1].id) is True
-        assert await queue.move_to_front("local", low[2].id) is True
-        assert await queue.move_to_front("local", low[2].id) is True
-        assert await queue.move_to_front("local", str(uuid.uuid4())) is False
-        assert await pop_all(queue) == [low[2].id, low[1].id, high.id, low[0].id]
+        assert await queue.requeue(AHint(low[1].id, rank=FRONT), AHint(low[2].id, rank=FRONT - 1)) == 2
+        assert await queue.requeue(AHint(low[3].id, rank=FRONT)) == 1
+        assert await queue.requeue(AHint(low[3].id, rank=FRONT - 2)) == 1, "it moves within the front"
+        assert await pop_all(queue) == [low[3].id, low[2].id, low[1].id, high.id, low[0].id]
 
     async def test_requeue_moves_to_the_end_of_another_class(self, queue: Queue) -> None:
         low, normal, late = AHint(rank=LOW), hints(2), AHint(rank=LOW)
         await queue.push_task(low, *normal, late)
-        assert await queue.requeue(AHint(late.id, rank=NORMAL)) is True
-        assert await queue.requeue(AHint(late.id, rank=NORMAL)) is False, "it is there already"
-        assert await queue.requeue(AHint()) is False, "it is not queued"
+        assert await queue.requeue(AHint(late.id, rank=NORMAL)) == 1
+        assert await queue.requeue(AHint(late.id, rank=NORMAL)) == 0, "it is there already"
+        assert await queue.requeue(AHint()) == 0, "it is not queued"
+        assert await queue.requeue() == 0
         assert await queue.depth("local") == 4
         assert await pop_all(queue) == [normal[0].id, normal[1].id, late.id, low.id]
 
     async def test_requeue_moves_to_the_front_and_away_from_it(self, queue: Queue) -> None:
         first, moved, last = hints(3)
         await queue.push_task(first, moved, last)
-        assert await queue.requeue(AHint(last.id, rank=FRONT)) is True
-        assert await queue.requeue(AHint(moved.id, rank=FRONT)) is True
-        assert await queue.requeue(AHint(last.id, rank=FRONT)) is False, "it is there already"
-        assert await queue.requeue(AHint(last.id, rank=LOW)) is True
+        assert await queue.requeue(AHint(last.id, rank=FRONT)) == 1
+        assert await queue.requeue(AHint(moved.id, rank=FRONT - 1)) == 1
+        assert await queue.requeue(AHint(last.id, rank=FRONT)) == 0, "it is there already"
+        assert await queue.requeue(AHint(last.id, rank=LOW)) == 1
         assert await pop_all(queue) == [moved.id, first.id, last.id]
 
     async def test_a_push_to_the_front(self, queue: Queue) -> None:
-        """A task that was moved to the front is pushed again, after a crash say."""
-        waiting, one, two = AHint(rank=HIGH), AHint(rank=FRONT), AHint(rank=FRONT)
-        await queue.push_task(one)
-        await queue.push_task(waiting, two)
-        assert await pop_all(queue) == [two.id, one.id, waiting.id]
+        """After a wipe, say, tasks of the front are pushed again, in whatever order: they run by rank, then age."""
+        waiting, older, younger = AHint(rank=HIGH), AHint(rank=FRONT), AHint(rank=FRONT)
+        latest = AHint(rank=FRONT - 1)
+        await queue.push_task(latest, younger)
+        await queue.push_task(waiting, older)
+        assert await pop_all(queue) == [latest.id, *sorted([older.id, younger.id]), waiting.id]
 
     async def test_rank(self, queue: Queue) -> None:
         first, second = hints(2)

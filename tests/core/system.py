@@ -13,6 +13,7 @@ from genpulse.core.attempt import Backends, Tools
 from genpulse.core.context import Context
 from genpulse.core.files import FileService
 from genpulse.core.models import Job, MediaInfo, State, Task
+from genpulse.core.operations import Operations
 from genpulse.core.progress import ProgressReporter
 from genpulse.core.reconciler import Pace, Reconciler
 from genpulse.core.registry import Registry
@@ -62,6 +63,7 @@ class System:
         self.retention_days = options.get("retention_days", 0.0)
         self.pools = options.get("pools", {"handlers": 10})
         self.folder = folder
+        self.operations = Operations(self.ledger, self.queue, self.registry, pools=self.pools)
         self._register_handlers()
 
     def _register_handlers(self) -> None:

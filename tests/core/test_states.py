@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from genpulse.core import states
 from genpulse.core.models import (
     ACTIVE,
+    FRONT_RANK,
+    LEAST_RANK,
     SECOND,
     TERMINAL,
     NewTask,
@@ -56,7 +58,7 @@ ALL_STEPS = {
     "expire": states.expire,
     "age": states.age,
     "absolve": states.absolve,
-    "move_to_front": states.move_to_front,
+    "move_to_front": states.move_to_front(0),
     "reprioritise": states.reprioritise("high"),
 }
 
@@ -136,6 +138,43 @@ def test_attempts_count_retries_only() -> None:
     assert (retried.sets["attempt"], retried.sets["available_at"]) == (2, NOW + 5 * SECOND)
     handed = states.hand_back(1)(task, NOW)
     assert handed is not None and "attempt" not in handed.sets
+
+
+def test_the_front_is_ahead_of_all_others_and_of_the_front() -> None:
+    low = task_in(State.QUEUED, priority="low", rank=3)
+    first = states.move_to_front(1)(low, NOW)
+    assert first is not None and first.sets == {"rank": FRONT_RANK}
+    second = states.move_to_front(FRONT_RANK)(low, NOW)
+    assert second is not None and second.sets == {"rank": FRONT_RANK - 1}
+    assert states.move_to_front(FRONT_RANK)(task_in(State.QUEUED, rank=FRONT_RANK - 1), NOW) is None, "it is the first"
+    least = states.move_to_front(LEAST_RANK)(low, NOW)
+    assert least is not None and least.sets == {"rank": LEAST_RANK}
+
+
+@pytest.mark.parametrize("rank", [FRONT_RANK, FRONT_RANK - 5, 2])
+def test_a_place_is_kept_by_whatever_brings_a_task_back(rank: int) -> None:
+    """Rank 2 of a `low` task: it has aged."""
+    running = task_in(State.RUNNING, priority="low", rank=rank)
+    for step in (
+        states.rescue("w", 3, suspect=False),
+        states.rescue("w", 3, suspect=True),
+        states.hand_back(1),
+        states.retry_later(1, SECOND),
+    ):
+        change = step(running, NOW)
+        assert change is not None
+        after, _ = states.apply(running, change, NOW)
+        assert (after.state, after.rank) == (State.QUEUED, rank)
+
+
+def test_a_priority_takes_the_front_back_and_leaves_an_aged_task_aged() -> None:
+    front = states.reprioritise("low")(task_in(State.QUEUED, priority="low", rank=FRONT_RANK), NOW)
+    assert front is not None and front.sets == {"priority": "low", "rank": 3}
+    aged = task_in(State.QUEUED, priority="low", rank=2)
+    assert states.reprioritise("low")(aged, NOW) is None
+    higher = states.reprioritise("high")(aged, NOW)
+    assert higher is not None and higher.sets == {"priority": "high", "rank": 1}
+    assert states.reprioritise("normal")(task_in(State.QUEUED), NOW) is None
 
 
 def test_the_end_tells_each_output_before_the_state() -> None:

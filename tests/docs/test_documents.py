@@ -63,10 +63,19 @@ def test_the_python_of_the_readme_makes_a_file(
 
 
 def test_the_commands_of_the_readme_run(server_url: str, tmp_path: Path) -> None:
-    [block] = [text for _, text in BLOCKS if "genpulse run" in text]
+    [block] = [text for _, text in BLOCKS if "genpulse tasks" in text]
     # doctor may warn about this machine (a busy port, say): here it is only to be run.
     done = _shell(block.replace("doctor", "doctor || test $? -eq 1"), server_url, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert [path.suffix for path in (tmp_path / "out").iterdir()] == [".png"]
+
+
+def test_the_commands_for_operators_run(server_url: str, tmp_path: Path) -> None:
+    [block] = [text for _, text in BLOCKS if "genpulse pools" in text]
+    done = _shell(f"{block}.venv/bin/genpulse watch $id -o out --quiet\n", server_url, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for said in ("local paused", "waiting, number 1", "local active"):
+        assert said in done.stdout, done.stdout
     assert [path.suffix for path in (tmp_path / "out").iterdir()] == [".png"]
 
 

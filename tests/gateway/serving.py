@@ -251,6 +251,7 @@ async def serving(system: GatewaySystem, *, with_keys: bool = False, **options: 
         registry=system.registry,
         view=system.view,
         signer=system.signer,
+        operations=system.operations,
         keys=system.keys if with_keys else None,
     )
     app = create_app(services, settings)

@@ -40,6 +40,8 @@ def test_the_document_is_whole(api: Json) -> None:
         ("DELETE", "/task/{task_id}"),
         ("POST", "/task/{task_id}/cancel"),
         ("POST", "/task/{task_id}/retry"),
+        ("POST", "/task/{task_id}/front"),
+        ("POST", "/task/{task_id}/priority"),
         ("GET", "/task/{task_id}/events"),
         ("GET", "/events"),
         ("POST", "/files"),
@@ -47,6 +49,9 @@ def test_the_document_is_whole(api: Json) -> None:
         ("HEAD", "/files/{file_id}/{name}"),
         ("GET", "/models"),
         ("GET", "/models/{provider}/{name}"),
+        ("GET", "/pools"),
+        ("POST", "/pools/{name}/pause"),
+        ("POST", "/pools/{name}/resume"),
         ("GET", "/status"),
         ("GET", "/status/live"),
         ("GET", "/status/ready"),
@@ -95,8 +100,38 @@ async def test_answers_have_the_shapes_that_are_told(served: Served, api: Json) 
     _validator(api, "ModelList").validate((await served.http.get("/models")).json())
     _validator(api, "ModelDocument").validate((await served.http.get("/models/local/paint")).json())
     _validator(api, "StatusDocument").validate((await served.http.get("/status")).json())
+    _validator(api, "PoolList").validate((await served.http.get("/pools")).json())
+    _validator(api, "PoolDocument").validate((await served.http.post("/pools/local/pause")).json())
+    waiting = await served.submit("paint")
+    task.validate((await served.http.post(f"/task/{waiting['task_id']}/front")).json())
     uploaded = await served.http.post("/files", files={"file": ("a.txt", b"x")})
     _validator(api, "Output").validate(uploaded.json())
+
+
+async def test_every_status_that_differs_from_its_codes_is_told(served: Served, api: Json) -> None:
+    def told(method: str, path: str, status: int) -> str:
+        return api["paths"][path][method]["responses"][str(status)]["description"]
+
+    http, key = served.http, {"Idempotency-Key": "k"}
+    async with served.system.working():
+        done = await served.finished("paint")
+        keyed = (await http.post("/task", json={"task_type": "paint"}, headers={**key, "Prefer": "wait=20"})).json()
+    assert (await http.delete(f"/task/{keyed['task_id']}")).status_code == 204
+    url = done["result"]["outputs"][0]["url"]
+    range_ = await http.get(url, headers={"Range": "bytes=999999-"})
+    assert (await http.delete(f"/task/{done['task_id']}")).status_code == 204
+    json, form = {"Content-Type": "application/json"}, {"Content-Type": "multipart/form-data; boundary=x"}
+    priority = f"/task/{(await served.submit('tick'))['task_id']}/priority"
+    for answer, method, path, status in (
+        (await http.post("/task", json={"task_type": "paint"}, headers=key), "post", "/task", 404),
+        (await http.post("/task", content=b"{", headers=json), "post", "/task", 400),
+        (await http.post(priority, content=b"{", headers=json), "post", "/task/{task_id}/priority", 400),
+        (await http.post("/files", content=b"odd", headers=form), "post", "/files", 400),
+        (range_, "get", "/files/{file_id}/{name}", 416),
+        (await http.get(url), "get", "/files/{file_id}/{name}", 410),
+    ):
+        assert answer.status_code == status, (path, answer.text)
+        assert f"`{answer.json()['error']['code']}`" in told(method, path, status)
 
 
 async def test_the_page_needs_nothing_from_elsewhere(served: Served, api: Json) -> None:

@@ -45,7 +45,6 @@ async def test_every_call_says_unavailable_when_nothing_listens() -> None:
         queue.requeue(AHint()),
         queue.pop_task("local", 5),
         queue.remove_task("local", "x"),
-        queue.move_to_front("local", "x"),
         queue.rank("local", "x"),
         queue.missing("local", ["x"]),
         queue.depth("local"),

@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from genpulse.mq import RedisManager
-from tests.contracts.queue_contract import HIGH, LOW, NORMAL, AHint, QueueContract, hints, pop_all
+from tests.contracts.queue_contract import FRONT, HIGH, LOW, NORMAL, AHint, QueueContract, hints, pop_all
 
 
 class TestContract(QueueContract):
@@ -64,7 +64,7 @@ async def test_only_what_is_bounded_or_expires_is_left(redis_manager: RedisManag
     for round_ in range(3):
         pushed = [AHint(tenant=f"t{n % 50}", rank=(LOW, NORMAL, HIGH)[n % 3]) for n in range(600)]
         await redis_manager.push_task(*pushed)
-        await redis_manager.move_to_front("local", pushed[7].id)
+        await redis_manager.requeue(AHint(pushed[7].id, tenant="t7", rank=FRONT))
         await redis_manager.requeue(AHint(pushed[9].id, tenant="t9", rank=HIGH))
         await redis_manager.remove_task("local", pushed[11].id)
         await redis_manager.set_progress(pushed[0].id, {"progress": 1.0}, {})

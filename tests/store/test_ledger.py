@@ -8,8 +8,8 @@ import pytest
 
 from genpulse.core import states
 from genpulse.core.ids import attempt_token, new_id
-from genpulse.core.ledger import TaskFilter
-from genpulse.core.models import NewTask, Priority, State, StoredFile, Submission, Task
+from genpulse.core.ledger import PoolCount, TaskFilter
+from genpulse.core.models import LEAST_RANK, NewTask, Priority, State, StoredFile, Submission, Task
 from genpulse.errors import RequestError
 from genpulse.store.ledger import SqlLedger
 
@@ -268,9 +268,38 @@ async def test_ageing_and_moving_to_the_front_change_the_order(ledger: SqlLedger
     assert aged is not None and aged.priority == "low"
     assert await ledger.ageing(await ledger.now() + 1, 10) == []
     high = await accept(ledger, priority=Priority.HIGH)
-    await ledger.change(normal.id, states.move_to_front)
+    await ledger.change(normal.id, states.move_to_front(1))
     await ledger.change(low.id, states.reprioritise("low"))
     assert [task.id for task in await ledger.due("handlers", 10)] == [normal.id, high.id, low.id]
+
+
+async def test_the_least_rank_of_the_others(ledger: SqlLedger) -> None:
+    first, second = await accept(ledger, priority=Priority.LOW), await accept(ledger)
+    assert await ledger.least_rank("handlers", besides=first.id) == 2
+    await ledger.change(first.id, states.move_to_front(-6))
+    assert await ledger.least_rank("handlers", besides=first.id) == 2
+    assert await ledger.least_rank("handlers", besides=second.id) == -7
+    await ledger.change(first.id, states.claim("w"))
+    assert await ledger.least_rank("handlers", besides=second.id) is None
+    assert await ledger.least_rank("elsewhere", besides=second.id) is None
+    await ledger.change(second.id, states.move_to_front(-(10**6)))
+    assert await ledger.least_rank("handlers", besides="") == LEAST_RANK
+
+
+async def test_counts_by_pool(ledger: SqlLedger) -> None:
+    assert await ledger.pool_counts() == {}
+    tasks = [await accept(ledger) for _ in range(3)]
+    await ledger.change(tasks[0].id, states.claim("w"))
+    await ledger.change(tasks[1].id, states.request_cancel)
+    assert await ledger.pool_counts() == {"handlers": PoolCount(queued=1, running=1)}
+
+
+async def test_pools_that_are_paused_at_once(ledger: SqlLedger) -> None:
+    assert await ledger.pools() == {}
+    await asyncio.gather(*(ledger.pause_pool("local", paused=True) for _ in range(8)))
+    assert await ledger.pools() == {"local": True}
+    await ledger.pause_pool("local", paused=False)
+    assert await ledger.pools() == {"local": False}
 
 
 async def test_pools_are_paused_and_resumed(ledger: SqlLedger) -> None:

@@ -30,6 +30,7 @@ _ADVICE = {
     "unknown_task_type": "`genpulse models` lists what is served.",
     "unknown_model": "`genpulse models` lists what is served.",
     "unauthorized": "Give your API key with --key or GENPULSE_API_KEY.",
+    "forbidden": "Do what is said above, or give another key with --key or GENPULSE_API_KEY.",
 }
 """Where the command line knows a better next step than the table of codes, which speaks of HTTP."""
 _SILENCE_S = 45.0
@@ -104,6 +105,12 @@ class Api:
     def retry(self, task_id: str) -> Json:
         return self._json("POST", f"{_task(task_id)}/retry")
 
+    def move_to_front(self, task_id: str) -> Json:
+        return self._json("POST", f"{_task(task_id)}/front")
+
+    def prioritise(self, task_id: str, priority: str) -> Json:
+        return self._json("POST", f"{_task(task_id)}/priority", json={"priority": priority})
+
     @contextmanager
     def events(self, task_id: str, *, after: str | None = None) -> Generator[httpx2.Response]:
         """The open event stream of a task; status 200 or 204 (nothing comes any more)."""
@@ -115,6 +122,17 @@ class Api:
                 response.read()
                 raise problem(response)
             yield response
+
+    # Pools ------------------------------------------------------------------------------------------------------
+
+    def pools(self) -> list[Json]:
+        return [as_object(pool) for pool in as_list(self._json("GET", "/pools").get("pools"))]
+
+    def pause_pool(self, name: str) -> Json:
+        return self._json("POST", f"/pools/{quote(name, safe='')}/pause")
+
+    def resume_pool(self, name: str) -> Json:
+        return self._json("POST", f"/pools/{quote(name, safe='')}/resume")
 
     # Models, files, health --------------------------------------------------------------------------------------
 
@@ -193,6 +211,8 @@ def problem(response: httpx2.Response) -> CommandError:
     message = title if details or not detail else f"{title}: {detail}"
     help_text = CODES[code].help if code in CODES else "Check --url, or look into the gateway's log."
     advice = _ADVICE.get(code, help_text)
+    if response.status_code == 409 and code == "invalid_request":  # nothing to correct: the task has moved on
+        advice = "`genpulse show ID` tells where a task is."
     if "Retry-After" in response.headers:
         advice = f"Try again in {response.headers['Retry-After']} s."
     return CommandError(message, advice, code=code, details=details, status=response.status_code)

@@ -77,6 +77,10 @@ class Command(click.Command):
         formatter.write_text("--url, --key, --json and --debug work here too; see `genpulse --help`.")
 
 
+class Group(Command, click.Group):
+    """A command with subcommands that takes the global options and shows examples as well."""
+
+
 def command(name: str, *, examples: str) -> Callable[[Callable[..., int | None]], Command]:
     """Declare a command; its function returns the exit code (None = 0)."""
     return click.command(name, cls=Command, examples=examples)

@@ -11,10 +11,10 @@ import orjson
 from genpulse.cli.answers import Json, as_list, as_object, outputs_of
 from genpulse.cli.api import Api
 from genpulse.cli.connect import connect
-from genpulse.cli.failure import CommandError, Exit
 from genpulse.cli.progress import situation
 from genpulse.cli.report import describe, seconds_between
 from genpulse.cli.session import Session, command, pass_session
+from genpulse.cli.several import for_each
 from genpulse.cli.tables import print_table
 from genpulse.cli.terminal import clean, document, result, say
 
@@ -132,26 +132,8 @@ def cancel(session: Session, /, task_ids: tuple[str, ...]) -> int:
 
     A finished task stays as it is.
     """
-    answers: list[Json] = []
-    failure: CommandError | None = None
     with connect(session) as api:
-        for task_id in task_ids:
-            try:
-                answers.append(api.cancel(task_id))
-            except CommandError as error:
-                # The others are still canceled; a gateway that doesn't answer would not answer them either.
-                if error.exit_code == Exit.UNREACHABLE or len(task_ids) == 1:
-                    raise
-                failure = error
-                answers.append({"task_id": task_id, **error.as_dict()})
-                say(f"{clean(task_id)}: {clean(error.message)}")
-    if session.json:
-        document(answers[0] if len(task_ids) == 1 else {"tasks": answers})
-    else:
-        for answer in answers:
-            if "status" in answer:
-                result(f"{clean(answer.get('task_id'))} {situation(answer)}")
-    return Exit.FAILED if failure else Exit.OK
+        return for_each(session, task_ids, api.cancel)
 
 
 @command("retry", examples="genpulse retry 0199c2f4-7d1e-7c58-9a53-3f2b8e6a1d04\ngenpulse watch $(genpulse retry ID)")

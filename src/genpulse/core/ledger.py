@@ -34,6 +34,14 @@ class TaskFilter:
     limit: int = 20
 
 
+@dataclass(frozen=True, slots=True)
+class PoolCount:
+    """How many tasks of a pool wait (delayed ones included), and how many are being worked on."""
+
+    queued: int = 0
+    running: int = 0
+
+
 class Ledger(Protocol):
     # Accept and change ------------------------------------------------------------------------------------------
     async def accept(self, new: NewTask) -> Accepted:
@@ -68,6 +76,10 @@ class Ledger(Protocol):
         """Tasks by non-terminal state. Slow with a large backlog: cache it."""
         ...
 
+    async def pool_counts(self) -> Mapping[str, PoolCount]:
+        """The same by pool, of those that have any."""
+        ...
+
     async def queued_of(self, tenant: str, cap: int) -> int:
         """How many tasks a tenant has queued, counted up to `cap`."""
         ...
@@ -95,7 +107,16 @@ class Ledger(Protocol):
         """Waiting `low` tasks that became due before a moment and still have their low rank."""
         ...
 
+    async def least_rank(self, pool: str, *, besides: str) -> int | None:
+        """The least rank of a pool's waiting tasks, without one of them; None when there are no others."""
+        ...
+
+    # Pools ------------------------------------------------------------------------------------------------------
     async def paused_pools(self) -> frozenset[str]: ...
+    async def pools(self) -> Mapping[str, bool]:
+        """All pools that were ever paused: is it paused now?"""
+        ...
+
     async def pause_pool(self, pool: str, *, paused: bool) -> None: ...
 
     # Workers ----------------------------------------------------------------------------------------------------

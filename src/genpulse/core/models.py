@@ -53,7 +53,9 @@ class Priority(StrEnum):
 PRIORITY_RANK: Mapping[str, int] = {Priority.HIGH: 1, Priority.NORMAL: 2, Priority.LOW: 3}
 """Rank of a task that just waits; lower is sooner. A `low` one that waited long gets the rank of `normal`."""
 FRONT_RANK = 0
-"""Rank of a task that was moved to the front."""
+"""Rank of a task that was moved to the front. Each further one gets a lower rank, so that the latest is the first."""
+LEAST_RANK = -(2**15)
+"""What a small integer of the database can hold; so many moves in a row share it and are ordered by age."""
 
 
 class Suspicion(IntEnum):

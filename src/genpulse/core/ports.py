@@ -80,7 +80,7 @@ class Hint(Protocol):
     def pool(self) -> str: ...
     @property
     def rank(self) -> int:
-        """0 = front, 1 = high, 2 = normal, 3 = low."""
+        """1 = high, 2 = normal, 3 = low; 0 and less = front, the least first."""
         ...
 
 
@@ -101,10 +101,10 @@ class Queue(Protocol):
         """Queue hints; one that is already queued keeps its place. Returns how many are new."""
         ...
 
-    async def requeue(self, hint: Hint) -> bool:
-        """Move a queued hint to the end of the class of its (changed) rank, atomically.
+    async def requeue(self, *hints: Hint) -> int:
+        """Move queued hints to where their (changed) rank belongs: the front, or the end of its class; atomically.
 
-        False when it isn't queued or is in that class already.
+        One that isn't queued or is there already is left alone. Returns how many moved.
         """
         ...
 
@@ -116,8 +116,6 @@ class Queue(Protocol):
         ...
 
     async def remove_task(self, pool: str, task_id: str) -> bool: ...
-
-    async def move_to_front(self, pool: str, task_id: str) -> bool: ...
 
     async def rank(self, pool: str, task_id: str) -> int | None:
         """0 = next of its pool; None when not queued."""

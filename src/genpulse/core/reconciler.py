@@ -161,11 +161,11 @@ class Reconciler:
             return
         for pool in self._pools:
             head = await self._ledger.due(pool, _PAGE)
-            await self._push_missing(pool, head)
+            await self._mend(pool, head)
             if len(head) == _PAGE:
                 after = self._cursors.get(pool) or _place(head[-1])
                 window = await self._ledger.due(pool, _PAGE, after=after)
-                await self._push_missing(pool, window)
+                await self._mend(pool, window)
                 self._cursors[pool] = _place(window[-1]) if len(window) == _PAGE else None
 
     async def _rebuild(self, pool: str) -> int:
@@ -178,13 +178,16 @@ class Reconciler:
                 break
         return count
 
-    async def _push_missing(self, pool: str, tasks: list[Task]) -> None:
+    async def _mend(self, pool: str, tasks: list[Task]) -> None:
+        """Push what is missing; move what isn't where its rank belongs, since the queue was away when that changed."""
         if not tasks:
             return
         missing = set(await self._queue.missing(pool, [task.id for task in tasks]))
         if missing:
             # Some were popped a moment ago and are being claimed: a repeated hint of theirs is refused by the claim.
             await self._queue.push_task(*(task for task in tasks if task.id in missing))
+        # A rank that changed since it was read is put back to the old place here; the next turn reads the new one.
+        await self._queue.requeue(*tasks)
 
     # Old data ---------------------------------------------------------------------------------------------------
 

@@ -118,6 +118,14 @@ class TaskRequest(BaseModel):
         return value
 
 
+class PriorityRequest(BaseModel):
+    """The body of `POST /task/{task_id}/priority`."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"priority": "high"}]})
+
+    priority: Priority
+
+
 def body_hash(request: TaskRequest) -> str:
     """Tells whether two bodies mean the same: order of keys, white space and spelled-out defaults don't matter."""
     canonical = orjson.dumps(request.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 from genpulse.core.models import (
     ACTIVE,
     FRONT_RANK,
+    LEAST_RANK,
     PRIORITY_RANK,
     SECOND,
     TERMINAL,
@@ -147,23 +148,35 @@ def request_cancel(task: Task, now: Micros) -> Change | None:
     return None
 
 
+# Steps of operators ----------------------------------------------------------------------------------------------
+
+
 def reprioritise(priority: str) -> Step:
-    """Change the priority of a waiting task."""
+    """Change the priority of a waiting task; it takes back a move to the front, and leaves an aged `low` task aged."""
 
     def step(task: Task, now: Micros) -> Change | None:
         del now
-        rank = PRIORITY_RANK[priority]
-        if task.state != State.QUEUED or (task.priority, task.rank) == (priority, rank):
+        if task.state != State.QUEUED or (task.priority == priority and task.rank > FRONT_RANK):
             return None
-        return Change({"priority": priority, "rank": rank})
+        return Change({"priority": priority, "rank": PRIORITY_RANK[priority]})
 
     return step
 
 
-def move_to_front(task: Task, now: Micros) -> Change | None:
-    """Let a waiting task run before all others of its pool."""
-    del now
-    return Change({"rank": FRONT_RANK}) if task.state == State.QUEUED and task.rank != FRONT_RANK else None
+def move_to_front(least: int) -> Step:
+    """Let a waiting task run before all others of its pool. It keeps that rank until it ends: also when its worker
+    dies, hands it back or tries again.
+
+    Args:
+        least: the least rank of the others.
+    """
+
+    def step(task: Task, now: Micros) -> Change | None:
+        del now
+        rank = max(min(FRONT_RANK, least - 1), LEAST_RANK)
+        return Change({"rank": rank}) if task.state == State.QUEUED and task.rank > rank else None
+
+    return step
 
 
 # Steps of workers ------------------------------------------------------------------------------------------------

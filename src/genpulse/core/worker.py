@@ -161,6 +161,8 @@ class Worker:
             task_id = await self._queue.pop_task(pool, _POP_S)
         except QueueUnavailableError:
             await asyncio.sleep(_LEDGER_POLL_S)
+            if pool in self.paused:  # since this slot began to look
+                return []
             try:
                 return [task.id for task in await self._ledger.due(pool, 20)]
             except RequestError:

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from genpulse import __version__
 from genpulse.gateway import openapi, problems
 from genpulse.gateway.guard import Guard
-from genpulse.gateway.routes import docs, events, files, models, status, tasks
+from genpulse.gateway.routes import docs, events, files, models, operations, status, tasks
 from genpulse.gateway.services import Gateway, GatewayServices
 from genpulse.gateway.upload import FOLDER, sweep
 from genpulse.settings import Settings
@@ -15,7 +15,10 @@ from genpulse.settings import Settings
 __all__ = ["GatewayServices", "close_streams", "create_app"]
 
 # The first that matches is taken: the busiest come first.
-_ROUTERS = (tasks.router, events.router, files.router, models.router, status.router, docs.router)
+_ROUTERS = (
+    *(tasks.router, events.router, files.router, models.router, status.router),
+    *(operations.router, docs.router),
+)
 
 
 def create_app(services: GatewayServices, settings: Settings) -> FastAPI:

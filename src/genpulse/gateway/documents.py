@@ -137,6 +137,23 @@ class StatusDocument(Document):
     queue: QueueStatus
 
 
+class PoolDocument(Document):
+    """A pool: what a worker can run, and the queue of it."""
+
+    name: str = Field(examples=["local"])
+    paused: bool = Field(description="Its workers start nothing; what runs goes on, and what is submitted waits.")
+    queued: int = Field(description="Waiting tasks of all tenants, delayed ones included. Up to 2 s old.")
+    running: int = Field(description="Tasks that are being worked on. Up to 2 s old.")
+    slots: int = Field(description="How many its live workers run at once.")
+    workers: int = Field(description="Live workers that serve it.")
+
+
+class PoolList(Document):
+    """All pools."""
+
+    pools: list[PoolDocument]
+
+
 class FieldProblem(Document):
     """What is wrong with one field."""
 

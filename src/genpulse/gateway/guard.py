@@ -20,12 +20,16 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from genpulse.core.keys import KeyService
+from genpulse.core.keys import Identity, KeyService
 from genpulse.errors import RequestError
 from genpulse.gateway.problems import internal_error, problem_response
 from genpulse.settings import Settings
 
 DEFAULT_TENANT = "default"
+_OWNER = Identity(DEFAULT_TENANT, admin=True)
+"""Whoever may ask where no key is needed: the machine's own user, or everybody with --insecure-no-auth."""
+_ANYBODY = Identity(DEFAULT_TENANT)
+"""Who follows a signed URL or probes a server that needs keys."""
 _OPEN_PATHS = frozenset({"/status/live", "/status/ready"})
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _KEYS_CHECK_S = 5.0
@@ -37,7 +41,7 @@ Headers: TypeAlias = dict[bytes, bytes]
 
 
 class Guard:
-    """ASGI middleware; puts `tenant` into the request's state."""
+    """ASGI middleware; puts `tenant` and `admin` (may the asker manage the queue?) into the request's state."""
 
     def __init__(self, app: ASGIApp, settings: Settings, keys: KeyService | None) -> None:
         self._app = app
@@ -69,8 +73,8 @@ class Guard:
             await send(message)
 
         try:
-            tenant = await self._admit(scope, headers)
-            scope.setdefault("state", {})["tenant"] = tenant
+            who = await self._admit(scope, headers)
+            scope.setdefault("state", {}).update(tenant=who.tenant, admin=who.admin)
             await self._app(scope, receive, answer)
         except RequestError as error:
             await problem_response(error)(scope, receive, answer)
@@ -82,8 +86,8 @@ class Guard:
             _log.exception("request %s failed", request_id.decode())
             await internal_error()(scope, receive, answer)
 
-    async def _admit(self, scope: Scope, headers: Headers) -> str:
-        """The tenant.
+    async def _admit(self, scope: Scope, headers: Headers) -> Identity:
+        """Who asks.
 
         Raises:
             RequestError: `forbidden`, `unauthorized`, `unavailable`.
@@ -96,9 +100,9 @@ class Guard:
                 _check_forwarded(headers)
             if not signed:
                 self._check_site(scope, headers)
-            return DEFAULT_TENANT
+            return _OWNER
         if signed or path in _OPEN_PATHS:
-            return DEFAULT_TENANT
+            return _ANYBODY
         return await self._authenticate(headers)
 
     async def _needs_key(self, path: str) -> bool:
@@ -116,14 +120,14 @@ class Guard:
             self._keys_known = (time.monotonic(), known)
         return known
 
-    async def _authenticate(self, headers: Headers) -> str:
+    async def _authenticate(self, headers: Headers) -> Identity:
         scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
         if scheme.lower() != "bearer" or not key:
             raise RequestError("unauthorized", "Send your API key as `Authorization: Bearer gp_…`.")
         identity = await self._keys.authenticate(key.strip()) if self._keys is not None else None
         if identity is None:
             raise RequestError("unauthorized", "This API key is not valid.")
-        return identity.tenant
+        return identity
 
     def _check_host(self, scope: Scope, headers: Headers) -> None:
         name = _host_name(headers.get(b"host", b"").decode("latin-1"))

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from genpulse.core.models import Json
-from genpulse.core.requests import TaskRequest
+from genpulse.core.requests import PriorityRequest, TaskRequest
 from genpulse.errors import CODES
 from genpulse.gateway import documents
 
@@ -24,6 +24,8 @@ _DOCUMENTS: tuple[type[BaseModel], ...] = (
     documents.ModelDocument,
     documents.ModelList,
     documents.StatusDocument,
+    documents.PoolDocument,
+    documents.PoolList,
     documents.Problem,
 )
 
@@ -33,6 +35,11 @@ TAGS = [
     {"name": "Files", "description": "Inputs and outputs."},
     {"name": "Models", "description": "What can be asked for."},
     {"name": "Status", "description": "Health."},
+    {
+        "name": "Operations",
+        "description": "The queue, for administrators: whoever needs no key, or has one of `genpulse keys create "
+        "--admin`.",
+    },
 ]
 DESCRIPTION = """One self-hosted door to generative media: submit a task, follow it, get its files.
 
@@ -73,7 +80,7 @@ def json_content(model: type[BaseModel]) -> Json:
 
 def operation(
     *answers: tuple[int, str, Json | None],
-    errors: Sequence[str] = (),
+    errors: Sequence[str | tuple[str, int]] = (),
     parameters: Sequence[Json] = (),
     body: Json | None = None,
 ) -> dict[str, Any]:
@@ -81,7 +88,8 @@ def operation(
 
     Args:
         answers: status, description and content of each good answer, the usual one first.
-        errors: the codes of its problems, beside those that any operation may answer.
+        errors: the codes of its problems, beside those that any operation may answer; `(code, status)` where the
+            status isn't the code's usual one.
         parameters: its path, query and header parameters.
         body: the content of its body by media type.
     """
@@ -105,10 +113,11 @@ def operation(
     }
 
 
-def _by_status(errors: Sequence[str]) -> Mapping[int, list[str]]:
+def _by_status(errors: Sequence[str | tuple[str, int]]) -> Mapping[int, list[str]]:
     found: dict[int, list[str]] = {}
-    for code in (*errors, *_ANYWHERE):
-        found.setdefault(CODES[code].status, []).append(code)
+    for error in (*errors, *_ANYWHERE):
+        code, status = (error, CODES[error].status) if isinstance(error, str) else error
+        found.setdefault(status, []).append(code)
     return dict(sorted(found.items()))
 
 
@@ -124,6 +133,7 @@ def document(app: FastAPI) -> Json:
         )
         models: list[tuple[type[BaseModel], Literal["validation", "serialization"]]] = [
             (TaskRequest, "validation"),
+            (PriorityRequest, "validation"),
             *((model, "validation") for model in _DOCUMENTS),
         ]
         _, schemas = models_json_schema(models, ref_template=_REF)

@@ -11,9 +11,11 @@ from fastapi import Request
 
 from genpulse.core.files import FileService
 from genpulse.core.keys import KeyService
+from genpulse.core.operations import Operations
 from genpulse.core.registry import Registry
 from genpulse.core.service import TaskService
 from genpulse.core.view import TaskView
+from genpulse.errors import RequestError
 from genpulse.settings import Settings
 
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
@@ -34,6 +36,7 @@ class GatewayServices:
     registry: Registry
     view: TaskView
     signer: FileUrlVerifier
+    operations: Operations
     keys: KeyService | None = None
     """Who may ask; None: there are no keys and can't be any."""
 
@@ -56,6 +59,19 @@ def gateway_of(request: Request) -> Gateway:
 def tenant_of(request: Request) -> str:
     """Whose tasks and files this request is about; the guard has found it out."""
     return request.scope["state"]["tenant"]
+
+
+def require_admin(request: Request) -> None:
+    """Let only administrators on: whoever needs no key, or holds one that may manage the queue.
+
+    Raises:
+        RequestError: `forbidden`.
+    """
+    if not request.scope["state"]["admin"]:
+        raise RequestError(
+            "forbidden",
+            "This key may not manage the queue. Use one that was made with `genpulse keys create --admin`.",
+        )
 
 
 def view_of(request: Request) -> TaskView:

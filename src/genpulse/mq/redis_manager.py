@@ -26,9 +26,9 @@ from genpulse.mq.server_check import check_server
 
 _BATCH = 500
 """Hints per script call: a call of this size keeps the server busy for a few milliseconds."""
-_PLACE, _POPPED, _FRONT = Script("place"), Script("popped"), Script("front")
+_PLACE, _POPPED = Script("place"), Script("popped")
 _CLASSES = (1, 2, 3)
-"""Ranks that are shared fairly; rank 0 is the front."""
+"""Ranks that are shared fairly; those below are the front."""
 _log = logging.getLogger(__name__)
 
 
@@ -66,12 +66,12 @@ class RedisManager:
         """Queue hints; one that is already queued keeps its place. Returns how many are new."""
         return await self._place("push", hints)
 
-    async def requeue(self, hint: Hint) -> bool:
-        """Move a queued hint to the end of the class of its (changed) rank, atomically.
+    async def requeue(self, *hints: Hint) -> int:
+        """Move queued hints to where their (changed) rank belongs: the front, or the end of its class; atomically.
 
-        False when it isn't queued or is in that class already.
+        One that isn't queued or is there already is left alone. Returns how many moved.
         """
-        return await self._place("requeue", (hint,)) > 0
+        return await self._place("requeue", hints)
 
     async def _place(self, mode: Literal["push", "requeue"], hints: Sequence[Hint]) -> int:
         pools: dict[str, list[Hint]] = {}
@@ -107,10 +107,6 @@ class RedisManager:
 
     async def remove_task(self, pool: str, task_id: str) -> bool:
         return bool(await self._link.call("ZREM", self._queue_key(pool), task_id))
-
-    async def move_to_front(self, pool: str, task_id: str) -> bool:
-        """Ahead of all others; of several moved, the latest is first. False when it isn't queued."""
-        return bool(await self._link.run(_FRONT, [self._queue_key(pool)], [task_id]))
 
     async def rank(self, pool: str, task_id: str) -> int | None:
         """0 = next of its pool; None when not queued."""

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from genpulse.core.ledger import Changed, TaskFilter
+from genpulse.core.ledger import Changed, PoolCount, TaskFilter
 from genpulse.core.models import (
     TERMINAL,
     Accepted,
@@ -87,6 +87,9 @@ class SqlLedger:
     async def counts(self) -> Mapping[str, int]:
         return await self.database.read(queries.counts)
 
+    async def pool_counts(self) -> Mapping[str, PoolCount]:
+        return await self.database.read(queries.pool_counts)
+
     async def queued_of(self, tenant: str, cap: int) -> int:
         return await self.database.read(lambda conn: queries.queued_of(conn, tenant, cap))
 
@@ -115,16 +118,23 @@ class SqlLedger:
         query = queries.ageing(since_before, limit)
         return list(await self.database.read(lambda conn: queries.ids(conn, query)))
 
+    async def least_rank(self, pool: str, *, besides: str) -> int | None:
+        query = queries.least_rank(pool, besides)
+        return await self.database.read(lambda conn: conn.execute(query).scalar_one_or_none())
+
+    # Pools ------------------------------------------------------------------------------------------------------
+
     async def paused_pools(self) -> frozenset[str]:
         query = select(_p.name).where(_p.paused)
         return frozenset(await self.database.read(lambda conn: queries.ids(conn, query)))
 
-    async def pause_pool(self, pool: str, *, paused: bool) -> None:
-        def unit(conn: Connection) -> None:
-            conn.execute(delete(schema.pools).where(_p.name == pool))
-            conn.execute(schema.pools.insert(), {"name": pool, "paused": paused, "changed_at": self.database.now(conn)})
+    async def pools(self) -> Mapping[str, bool]:
+        query = select(_p.name, _p.paused)
+        return await self.database.read(lambda conn: {row.name: row.paused for row in conn.execute(query)})
 
-        await self.database.write(unit)
+    async def pause_pool(self, pool: str, *, paused: bool) -> None:
+        now = self.database.now
+        await self.database.write(lambda conn: writes.pause_pool(conn, now(conn), pool, paused=paused))
 
     # Workers ----------------------------------------------------------------------------------------------------
 

@@ -76,6 +76,13 @@ def _upsert(conn: Connection) -> Any:
     )
 
 
+def pause_pool(conn: Connection, now: Micros, pool: str, *, paused: bool) -> None:
+    """One statement: of two that pause a pool at once, neither fails."""
+    insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(schema.pools)
+    row = {"name": pool, "paused": paused, "changed_at": now}
+    conn.execute(insert.values(row).on_conflict_do_update(index_elements=["name"], set_=row))
+
+
 def _insert_keys(conn: Connection) -> Any:
     insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(schema.idempotency)
     return insert.on_conflict_do_nothing()

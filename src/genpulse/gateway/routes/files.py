@@ -35,7 +35,7 @@ _DOWNLOAD = operation(
     (200, "The file.", _ANY),
     (206, "The part that `Range` names.", _ANY),
     (304, "It is the file that you have.", None),
-    errors=["url_expired", "not_found"],
+    errors=["url_expired", "not_found", ("not_found", 410), ("invalid_request", 416)],
     parameters=[
         parameter("file_id", "path", "The file's id."),
         parameter("name", "path", "Any name; for people and browsers."),
@@ -51,7 +51,7 @@ _DOWNLOAD = operation(
     summary="Upload a file",
     **operation(
         (201, "The file; use its `file_id` as a media input.", json_content(Output)),
-        errors=["invalid_request", "payload_too_large", "unsupported_media", "storage_full"],
+        errors=[("invalid_request", 400), "invalid_request", "payload_too_large", "unsupported_media", "storage_full"],
         body={
             "multipart/form-data": {
                 "schema": {

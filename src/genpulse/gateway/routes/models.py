@@ -12,6 +12,7 @@ from genpulse.core.registry import Model, Registry
 from genpulse.errors import RequestError
 from genpulse.gateway.documents import ModelDocument, ModelList
 from genpulse.gateway.openapi import json_content, operation, parameter
+from genpulse.gateway.query import Query
 from genpulse.gateway.responses import json_response
 from genpulse.gateway.services import gateway_of
 
@@ -20,8 +21,13 @@ router = APIRouter(tags=["Models"])
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-@router.get("/models", summary="List models", **operation((200, "All models.", json_content(ModelList))))
+@router.get(
+    "/models",
+    summary="List models",
+    **operation((200, "All models.", json_content(ModelList)), errors=["invalid_request"]),
+)
 async def list_models(request: Request) -> Response:
+    Query(request)
     registry = gateway_of(request).services.registry
     return json_response({"models": [describe(registry, model) for model in registry.models]})
 
@@ -32,7 +38,7 @@ async def list_models(request: Request) -> Response:
     description="The slash between provider and name may also come as `%2F`.",
     **operation(
         (200, "The model.", json_content(ModelDocument)),
-        errors=["not_found"],
+        errors=["not_found", "invalid_request"],
         parameters=[
             parameter("provider", "path", "The part before the slash."),
             parameter("name", "path", "The part after it."),
@@ -40,6 +46,7 @@ async def list_models(request: Request) -> Response:
     ),
 )
 async def get_model(request: Request) -> Response:
+    Query(request)
     registry = gateway_of(request).services.registry
     model = registry.model(f"{request.path_params['provider']}/{request.path_params['name']}")
     if model is None:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from genpulse import __version__
 from genpulse.gateway.documents import StatusDocument
 from genpulse.gateway.openapi import json_content, operation
+from genpulse.gateway.query import Query
 from genpulse.gateway.responses import json_response
 from genpulse.gateway.services import gateway_of
 
@@ -19,9 +20,11 @@ router = APIRouter(tags=["Status"])
     **operation(
         (200, "Tasks are accepted (`ok`, or `degraded`: something is missing).", json_content(StatusDocument)),
         (503, "Nothing can be accepted.", json_content(StatusDocument)),
+        errors=["invalid_request"],
     ),
 )
 async def status(request: Request) -> Response:
+    Query(request)
     found = await gateway_of(request).services.tasks.status()
     body = {
         "status": found.status,

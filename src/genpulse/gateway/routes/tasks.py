@@ -8,7 +8,7 @@ import re
 from fastapi import APIRouter, Request, Response
 
 from genpulse.core.ledger import TaskFilter
-from genpulse.core.models import Json, Task
+from genpulse.core.models import Task
 from genpulse.core.requests import TaskRequest, validate
 from genpulse.errors import InvalidFieldError, RequestError
 from genpulse.gateway.body import read_json
@@ -44,6 +44,7 @@ def task_id_of(request: Request) -> str:
         (202, "The task is committed; nothing accepted is lost.", json_content(TaskDocument)),
         (200, "It reached its end within the preferred wait.", json_content(TaskDocument)),
         errors=[
+            *(("invalid_request", 400), "not_found"),
             *("invalid_request", "invalid_params", "unknown_task_type", "unknown_model", "no_capable_backend"),
             *("idempotency_key_reused", "payload_too_large", "unsupported_media", "queue_full", "storage_full"),
         ],
@@ -51,7 +52,8 @@ def task_id_of(request: Request) -> str:
             parameter(
                 "Idempotency-Key",
                 "header",
-                "A submit that is repeated with the same key and body gets the same task. Kept for 7 days.",
+                "A submit that is repeated with the same key and body gets the same task, or `not_found` when that was "
+                "deleted. Kept for 7 days.",
                 {"type": "string", "pattern": r"^[\x21-\x7e]{1,255}$"},
             ),
             parameter("Prefer", "header", "`wait=N`: answer when the task has ended, or after N (≤ 60) seconds."),
@@ -60,6 +62,7 @@ def task_id_of(request: Request) -> str:
     ),
 )
 async def submit(request: Request) -> Response:
+    Query(request)
     key = _idempotency_key(request)
     body = validate(TaskRequest, await read_json(request))
     traceparent = request.headers.get("traceparent")
@@ -135,7 +138,7 @@ async def list_tasks(request: Request) -> Response:
 async def get_task(request: Request) -> Response:
     wait_s = Query(request, "wait").number("wait", 0, MAX_WAIT_S, 0, whole=False)
     task = await gateway_of(request).services.tasks.get(tenant_of(request), task_id_of(request))
-    return json_response(await _shown(request, await wait_for_end(request, task, wait_s)))
+    return await task_response(request, await wait_for_end(request, task, wait_s))
 
 
 @router.post(
@@ -143,11 +146,14 @@ async def get_task(request: Request) -> Response:
     summary="Cancel a task",
     description="A waiting task is canceled at once, a running one as soon as it has really stopped; until then it "
     "shows `cancel_requested_at`. A task that has ended stays as it is, and a result that was paid for wins.",
-    **operation((200, "The task.", json_content(TaskDocument)), errors=["not_found"], parameters=[TASK_ID]),
+    **operation(
+        (200, "The task.", json_content(TaskDocument)), errors=["not_found", "invalid_request"], parameters=[TASK_ID]
+    ),
 )
 async def cancel(request: Request) -> Response:
+    Query(request)
     task = await gateway_of(request).services.tasks.cancel(tenant_of(request), task_id_of(request))
-    return json_response(await _shown(request, task))
+    return await task_response(request, task)
 
 
 @router.post(
@@ -155,11 +161,12 @@ async def cancel(request: Request) -> Response:
     summary="Run a failed or canceled task again, as a new one",
     **operation(
         (202, "The new task, with the same params and seed.", json_content(TaskDocument)),
-        errors=["not_found", "not_retryable", "queue_full", "storage_full"],
+        errors=["not_found", "not_retryable", "queue_full", "storage_full", "invalid_request"],
         parameters=[TASK_ID],
     ),
 )
 async def retry(request: Request) -> Response:
+    Query(request)
     task = await gateway_of(request).services.tasks.retry(tenant_of(request), task_id_of(request))
     return json_response(view_of(request).task(task), 202, _location(request, task))
 
@@ -167,18 +174,22 @@ async def retry(request: Request) -> Response:
 @router.delete(
     "/task/{task_id}",
     summary="Delete a task that has ended, and its files",
-    **operation((204, "It is gone.", None), errors=["not_found", "not_finished"], parameters=[TASK_ID]),
+    **operation(
+        (204, "It is gone.", None), errors=["not_found", "not_finished", "invalid_request"], parameters=[TASK_ID]
+    ),
 )
 async def delete(request: Request) -> Response:
+    Query(request)
     await gateway_of(request).services.tasks.delete(tenant_of(request), task_id_of(request))
     return Response(status_code=204)
 
 
-async def _shown(request: Request, task: Task) -> Json:
+async def task_response(request: Request, task: Task) -> Response:
+    """A task as it is now, with its place and its newest progress."""
     service = gateway_of(request).services.tasks
     position = await service.position(task)
     progress = await service.progress(task)
-    return view_of(request).task(task, position=position, progress=progress.get(task.id))
+    return json_response(view_of(request).task(task, position=position, progress=progress.get(task.id)))
 
 
 def _location(request: Request, task: Task) -> dict[str, str]:

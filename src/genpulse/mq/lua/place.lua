@@ -8,8 +8,8 @@
 --     V     = the start tag of the hint popped last in this class (see popped.lua), never above the least tag queued
 --
 --   Lower is sooner. Equal scores are ordered by member, that is by id, that is by age (our ids are UUIDv7). A class
---   starts again at S = 0 whenever it is empty. Rank 0 is the front: a score below 0 and below all others, so that the
---   latest to be put there is the first (also front.lua).
+--   starts again at S = 0 whenever it is empty. A rank of 0 or less is the front: its score is rank - 1, below those of
+--   all classes, so the least rank is the first and the order at the front is that of the ledger.
 --
 -- What follows
 --   - A tenant with 10,000 queued hints has them at S, S+1, S+2 ...; another tenant's single hint gets S = V and so goes
@@ -21,7 +21,7 @@
 --
 -- Rebuild after a wipe: the reconciler pushes all queued ids again in order of class and age. V and every F start at 0,
 --   so each tenant gets the tags 0, 1, 2 ... for its own hints: the order within a tenant is kept and tenants are
---   interleaved again. Nothing else needs to be restored. (Of several at the front, the youngest is then the first.)
+--   interleaved again. Nothing else needs to be restored.
 --
 -- Idempotent: a queued id keeps its place, so a push may be repeated.
 --
@@ -61,10 +61,17 @@ local function clock(class)
   return clocks[class]
 end
 
+-- Is this the score of a hint of this rank?
+local function fits(score, rank)
+  if rank <= 0 then
+    return score == rank - 1
+  end
+  return math.floor(score / BAND) == rank
+end
+
 local function place(id, tenant, class)
-  if class == 0 then
-    local head = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')
-    redis.call('ZADD', queue, digits(math.min(tonumber(head[2] or 0), 0) - 1), id)
+  if class <= 0 then
+    redis.call('ZADD', queue, digits(class - 1), id)
     return
   end
   local finish = KEYS[2 + class]
@@ -76,15 +83,15 @@ end
 
 local placed = 0
 for i = 2, #ARGV, 3 do
-  local id, tenant, class = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
+  local id, tenant, rank = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
   local found = redis.call('ZSCORE', queue, id)
   local score = found and tonumber(found)
   if not requeue and not score then
-    place(id, tenant, class)
+    place(id, tenant, rank)
     placed = placed + 1
-  elseif requeue and score and math.max(math.floor(score / BAND), 0) ~= class then
+  elseif requeue and score and not fits(score, rank) then
     redis.call('ZREM', queue, id)
-    place(id, tenant, class)
+    place(id, tenant, rank)
     placed = placed + 1
   end
 end
