@@ -115,7 +115,7 @@ class System:
             progress=ProgressReporter(self.queue),
             backends=Backends(),
             work_root=self.folder / "work",
-            task_timeout_s=60,
+            task_timeout_s=options.pop("task_timeout_s", 60),
             max_attempts=3,
             retry_backoff_s=0,
         )

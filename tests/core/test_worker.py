@@ -209,6 +209,23 @@ async def test_a_suspect_runs_alone(system: System) -> None:
     assert ended is not None and ended.suspicion == Suspicion.ALONE
 
 
+async def test_waiting_for_other_suspects_is_not_running(system: System) -> None:
+    """After a crash suspects run one by one: those that wait must not fail with `timeout` meanwhile."""
+    tasks = [await system.submit("hold") for _ in range(3)]
+    tasks.append(await system.submit("shout"))
+    for task in tasks:
+        await system.ledger.change(task.id, states.claim("dead"))
+        await system.ledger.change(task.id, states.rescue("dead", 3, suspect=True))
+    newcomer = await system.submit("shout", deadline_s=0.1)
+    async with system.working(task_timeout_s=0.2):
+        held, shouted = (await system.end(tasks[0]), await system.end(tasks[3]))
+        assert held.error is not None and held.error["code"] == "timeout"
+        assert shouted.state == State.SUCCEEDED
+        late = await system.end(newcomer)
+        assert late.error is not None and late.error["code"] == "deadline_exceeded"
+    assert sorted(system.gate.started) == sorted(task.id for task in tasks[:3])
+
+
 async def test_a_late_watcher_gets_the_newest_progress_first(system: System) -> None:
     task = await system.submit("hold")
     async with system.working():
