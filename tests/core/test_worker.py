@@ -161,6 +161,20 @@ async def test_without_redis_tasks_are_claimed_from_the_ledger(make_system: Any,
             assert (await system.end(await system.submit("shout"))).state == State.SUCCEEDED
 
 
+async def test_without_redis_all_free_slots_are_filled_at_once(make_system: Any, own_valkey: ValkeyServer) -> None:
+    system = make_system(redis_url=own_valkey.url, pools={"handlers": 7})
+    own_valkey.stop()
+    tasks = [await system.submit("hold") for _ in range(9)]
+    async with system.working():
+        async with asyncio.timeout(6):  # one a second would take longer
+            while len(system.gate.started) < 7:
+                await asyncio.sleep(0.01)
+        system.gate.open.set()
+        for task in tasks:
+            assert (await system.end(task)).state == State.SUCCEEDED
+    assert system.gate.most == 7 and len(system.gate.started) == 9
+
+
 async def test_a_paused_pool_starts_nothing(system: System) -> None:
     system.gate.open.set()
     await system.ledger.pause_pool("handlers", paused=True)
