@@ -61,6 +61,7 @@ class System:
         self.ageing_s = options.get("ageing_s", 300.0)
         self.retention_days = options.get("retention_days", 0.0)
         self.pools = options.get("pools", {"handlers": 10})
+        self.pace = options.get("pace", FAST)
         self.folder = folder
         self._register_handlers()
 
@@ -133,7 +134,7 @@ class System:
             lease_s=self.lease_s,
             ageing_s=self.ageing_s,
             retention_days=self.retention_days,
-            pace=FAST,
+            pace=self.pace,
         )
 
     @contextlib.asynccontextmanager
