@@ -26,7 +26,8 @@ def main() -> int:
         for probe in PROBES.values():
             print(f"{probe.name:18}{probe.title}")
         return 0
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
     table = [_heading(asked.database), "", _HEAD]
     print("\n".join(table), flush=True)
     sound = True

@@ -75,7 +75,7 @@ BESIDE: dict[str, Beside] = {
     "repeated-hints": Beside(""),
     "redis-away": Beside(
         "s until a new job starts afterwards",
-        0.5,
+        1.0,  # saq's "at once" was not timed more finely
         # docket takes new jobs when all those that ran have ended; taskiq-redis restarted and lost hold of its own.
         _engines(streaq=NEVER, saq=0, arq=NEVER, celery=NEVER, dramatiq=1.6),
     ),

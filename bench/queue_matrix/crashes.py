@@ -76,9 +76,21 @@ def kill_remote(bench: Bench) -> Outcome:
 )
 def kill_own_code(bench: Bench) -> Outcome:
     with bench.system(lease_s=_LEASE_S) as system:
-        _, again, killed = _kill(system, "probe-own-code", "start", 25)
+        _, again, killed = _kill(system, "probe-own-code", "start", 15)
+        asked = time.monotonic()
+        system.submit("other-backend")
+        system.submit("other-own-code", task_type="probe-own-code")
+        beside = system.marks.wait("start", "other-backend", within_s=5)[0].at - asked
+        try:
+            behind = f"after {system.marks.wait('start', 'other-own-code', within_s=10)[0].at - asked:.1f} s"
+        except ProbeError:
+            behind = "not within 10 s"
+        again = [mark for mark in system.marks.of("start", pid=again[0].pid) if not mark.label.startswith("other")]
         doubled = len(again) - len({mark.label for mark in again})
-        measured = f"first after {again[0].at - killed:.1f} s; {len(again)} of 20 run again in 25 s; {doubled} doubled"
+        measured = (
+            f"first after {again[0].at - killed:.1f} s; {len(again)} of 20 run again in 25 s; {doubled} doubled; "
+            f"a new job on a backend starts after {beside:.1f} s, one with own code {behind}"
+        )
         last = again[-1].at - killed if len(again) == _JOBS else math.inf
         return Outcome(measured, last, sound=doubled == 0)
 

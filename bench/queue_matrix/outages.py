@@ -6,7 +6,7 @@ import time
 
 from bench.queue_matrix.marks import until
 from bench.queue_matrix.probe import Outcome, probe
-from bench.queue_matrix.system import Bench
+from bench.queue_matrix.system import Bench, System
 
 
 def _until(moment: float) -> None:
@@ -26,21 +26,27 @@ def redis_away(bench: Bench) -> Outcome:
         system.valkey.kill()
         down = time.monotonic()
         _until(down + 3)
-        asked = time.monotonic()
-        ids.append(system.submit("meanwhile"))
-        meanwhile = system.marks.wait("start", "meanwhile")[0].at - asked
+        meanwhile = _delays(system, ids, "meanwhile")
         _until(down + 10)
         system.valkey.start()
-        asked = time.monotonic()
-        ids.append(system.submit("after"))
-        after = system.marks.wait("start", "after")[0].at - asked
+        after = _delays(system, ids, "after")
         statuses = {task["status"] for task in system.ended(*ids, within_s=30)}
         repeated = system.marks.repeated()
         measured = (
-            f"{'survives' if worker.alive else 'EXITS'}; a new job starts after {meanwhile:.1f} s in the outage, "
-            f"{after:.1f} s when it is over; {len(repeated)} run again"
+            f"{'survives' if worker.alive else 'EXITS'}; {len(repeated)} run again; a new job starts after "
+            f"{meanwhile[0]:.1f}–{meanwhile[-1]:.1f} s in the outage, {after[0]:.1f}–{after[-1]:.1f} s when it is over"
         )
-        return Outcome(measured, after, sound=worker.alive and not repeated and statuses == {"completed"})
+        return Outcome(measured, after[-1], sound=worker.alive and not repeated and statuses == {"completed"})
+
+
+def _delays(system: System, ids: list[str], label: str) -> list[float]:
+    """From submit to start, of five jobs sent a third of a second apart; shortest first."""
+    asked: list[float] = []
+    for n in range(5):
+        asked.append(time.monotonic())
+        ids.append(system.submit(f"{label}{n}"))
+        _until(asked[-1] + 1 / 3)
+    return sorted(system.marks.wait("start", f"{label}{n}")[0].at - at for n, at in enumerate(asked))
 
 
 @probe("redis-blip", "Redis down for 2 s: two workers, a job of 12 s, lease 3 s", "one start")
