@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint format check lock clean
+.PHONY: help setup demo up test lint format check bench-matrix lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## create .venv with everything (idempotent)
 
@@ -34,6 +34,10 @@ lint: setup ## format check, linter, types, layers
 
 format: setup ## format and fix what can be fixed
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+bench-matrix: setup ## the queue's behaviour matrix (ADR 0003) on both databases, about 10 minutes
+	@$(BIN)/python -m bench.queue_matrix --database sqlite
+	@$(BIN)/python -m bench.queue_matrix --database postgresql
 
 lock: setup ## pin all dependencies with hashes from pyproject.toml
 	@$(BIN)/python scripts/lock.py

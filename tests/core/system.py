@@ -62,6 +62,7 @@ class System:
         self.ageing_s = options.get("ageing_s", 300.0)
         self.retention_days = options.get("retention_days", 0.0)
         self.pools = options.get("pools", {"handlers": 10})
+        self.pace = options.get("pace", FAST)
         self.folder = folder
         self.operations = Operations(self.ledger, self.queue, self.registry, pools=self.pools)
         self._register_handlers()
@@ -117,7 +118,7 @@ class System:
             progress=ProgressReporter(self.queue),
             backends=Backends(),
             work_root=self.folder / "work",
-            task_timeout_s=60,
+            task_timeout_s=options.pop("task_timeout_s", 60),
             max_attempts=3,
             retry_backoff_s=0,
         )
@@ -135,7 +136,7 @@ class System:
             lease_s=self.lease_s,
             ageing_s=self.ageing_s,
             retention_days=self.retention_days,
-            pace=FAST,
+            pace=self.pace,
         )
 
     @contextlib.asynccontextmanager

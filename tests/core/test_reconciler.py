@@ -1,6 +1,7 @@
 """The reconciler: the queue follows the ledger again after every loss."""
 
 import asyncio
+import contextlib
 import subprocess
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,7 +9,10 @@ from typing import Any
 from genpulse.core import states
 from genpulse.core.hosts import identify
 from genpulse.core.models import State, Suspicion
+from genpulse.core.ports import QueueUnavailableError
+from genpulse.core.reconciler import Pace
 from tests.core.system import System
+from tests.servers import ValkeyServer
 
 
 async def _rank(system: System, task_id: str, within_s: float = 5) -> int:
@@ -16,6 +20,12 @@ async def _rank(system: System, task_id: str, within_s: float = 5) -> int:
         while (rank := await system.queue.rank("handlers", task_id)) is None:
             await asyncio.sleep(0.02)
         return rank
+
+
+async def _rank_or_none(system: System, task_id: str) -> int | None:
+    with contextlib.suppress(QueueUnavailableError):
+        return await system.queue.rank("handlers", task_id)
+    return None
 
 
 async def test_a_lost_hint_comes_back(system: System) -> None:
@@ -34,6 +44,20 @@ async def test_hints_are_rebuilt_in_order_after_a_wipe(system: System, valkey_se
     async with system.reconciling():
         ranks = [await _rank(system, task.id) for task in tasks]
     assert ranks == [2, 1, 0]
+
+
+async def test_hints_lost_in_an_outage_come_back_when_it_is_over(make_system: Any, own_valkey: ValkeyServer) -> None:
+    system = make_system(redis_url=own_valkey.url, pace=Pace(hints_s=60))
+    await system.queue.mark_generation()
+    own_valkey.stop()
+    task = await system.submit("hold")
+    await system.signals.close()
+    async with system.reconciling():
+        await asyncio.sleep(0.1)  # its first round finds no queue
+        own_valkey.start()
+        async with asyncio.timeout(5):
+            while await _rank_or_none(system, task.id) != 0:
+                await asyncio.sleep(0.02)
 
 
 async def test_tasks_of_a_dead_worker_are_rescued(make_system: Any) -> None:

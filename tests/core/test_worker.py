@@ -161,6 +161,20 @@ async def test_without_redis_tasks_are_claimed_from_the_ledger(make_system: Any,
             assert (await system.end(await system.submit("shout"))).state == State.SUCCEEDED
 
 
+async def test_without_redis_all_free_slots_are_filled_at_once(make_system: Any, own_valkey: ValkeyServer) -> None:
+    system = make_system(redis_url=own_valkey.url, pools={"handlers": 7})
+    own_valkey.stop()
+    tasks = [await system.submit("hold") for _ in range(9)]
+    async with system.working():
+        async with asyncio.timeout(6):  # one a second would take longer
+            while len(system.gate.started) < 7:
+                await asyncio.sleep(0.01)
+        system.gate.open.set()
+        for task in tasks:
+            assert (await system.end(task)).state == State.SUCCEEDED
+    assert system.gate.most == 7 and len(system.gate.started) == 9
+
+
 async def test_a_paused_pool_starts_nothing(system: System) -> None:
     system.gate.open.set()
     await system.ledger.pause_pool("handlers", paused=True)
@@ -207,6 +221,23 @@ async def test_a_suspect_runs_alone(system: System) -> None:
     assert system.gate.most == 1
     ended = await system.ledger.get_any(suspect.id)
     assert ended is not None and ended.suspicion == Suspicion.ALONE
+
+
+async def test_waiting_for_other_suspects_is_not_running(system: System) -> None:
+    """After a crash suspects run one by one: those that wait must not fail with `timeout` meanwhile."""
+    tasks = [await system.submit("hold") for _ in range(3)]
+    tasks.append(await system.submit("shout"))
+    for task in tasks:
+        await system.ledger.change(task.id, states.claim("dead"))
+        await system.ledger.change(task.id, states.rescue("dead", 3, suspect=True))
+    newcomer = await system.submit("shout", deadline_s=0.1)
+    async with system.working(task_timeout_s=0.2):
+        held, shouted = (await system.end(tasks[0]), await system.end(tasks[3]))
+        assert held.error is not None and held.error["code"] == "timeout"
+        assert shouted.state == State.SUCCEEDED
+        late = await system.end(newcomer)
+        assert late.error is not None and late.error["code"] == "deadline_exceeded"
+    assert sorted(system.gate.started) == sorted(task.id for task in tasks[:3])
 
 
 async def test_a_late_watcher_gets_the_newest_progress_first(system: System) -> None:

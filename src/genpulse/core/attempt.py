@@ -94,6 +94,8 @@ class Attempt:
         self._tools = tools
         self._reason: Stop | None = None
         self._stopping = asyncio.Event()
+        self._begun = asyncio.Event()
+        """Set once the work itself runs, not only waits until no suspect runs beside it."""
         self._execution: Execution | None = None
         self._storing = False
         self._work_dir = tools.work_root / f"{task.id}-{task.fence}"
@@ -120,15 +122,15 @@ class Attempt:
     # Start and stop ---------------------------------------------------------------------------------------------
 
     async def _supervise(self) -> None:
-        limit_s, reason = self._limit()
         work = asyncio.create_task(self._work(), name=f"work {self.task.id}")
         stopping = asyncio.create_task(self._stopping.wait())
+        limit = asyncio.create_task(self._stop_in_time())
         try:
-            await asyncio.wait({work, stopping}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
+            limit.cancel()
         if not work.done():
-            self.stop(self._reason or reason)
             await self._until_interruptible(work)
         if work.done():
             await self._conclude(work)
@@ -137,14 +139,25 @@ class Attempt:
         await asyncio.wait({work})
         await self._interrupted()
 
-    def _limit(self) -> tuple[float, Stop]:
-        """Seconds this attempt may take, and what it is called when they are over."""
-        limit_s = self._tools.task_timeout_s
+    async def _stop_in_time(self) -> None:
+        """Stop the attempt when its time is over: at its deadline, or when its work has run for too long.
+
+        After a crash suspects wait for each other, and newcomers for them: that is not running.
+        """
+        try:
+            async with asyncio.timeout(self._until_deadline_s()):
+                await self._begun.wait()
+                await asyncio.sleep(self._tools.task_timeout_s)
+        except TimeoutError:
+            self.stop(Stop.DEADLINE)
+        else:
+            self.stop(Stop.TIMEOUT)
+
+    def _until_deadline_s(self) -> float | None:
         if self.task.deadline_at is None or self.task.started_at is None:
-            return limit_s, Stop.TIMEOUT
+            return None
         # Both times are the database's (invariant 10): only their difference is used.
-        until_deadline_s = max(0.0, (self.task.deadline_at - self.task.started_at) / SECOND)
-        return (until_deadline_s, Stop.DEADLINE) if until_deadline_s < limit_s else (limit_s, Stop.TIMEOUT)
+        return max(0.0, (self.task.deadline_at - self.task.started_at) / SECOND)
 
     async def _until_interruptible(self, work: asyncio.Task[None]) -> None:
         """A send in flight must be answered first; a result that is being stored wins over every reason to stop."""
@@ -248,6 +261,7 @@ class Attempt:
         if backend is None:
             finished, files = await self._run_handler(handler, job)
         else:
+            self._begun.set()
             self._execution = self._execution or Execution(backend, job, self, self._tools.ledger)
             finished = await self._execution.run()
             self._storing = True
@@ -267,9 +281,11 @@ class Attempt:
         run = HandlerRun(job, self.task, self._tools.files, self.report, self.log_line)
         if self.task.suspicion == Suspicion.NONE:
             async with self._tools.seclusion.shared():
+                self._begun.set()
                 return await run.execute(handler)
         async with self._tools.seclusion.alone():
             await self.commit(states.run_alone(self.fence))
+            self._begun.set()
             return await run.execute(handler)
 
     def _resolve(self) -> tuple[Handler, Job, Backend | None]:

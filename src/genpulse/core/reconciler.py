@@ -26,6 +26,7 @@ from genpulse.errors import RequestError
 _log = logging.getLogger(__name__)
 
 _PAGE = 500
+_RETRY_S = 0.3
 _IDEMPOTENCY_DAYS = 7
 _DAY: Micros = 86_400 * SECOND
 MAX_CRASHES = 3
@@ -81,16 +82,18 @@ class Reconciler:
 
     async def _every(self, seconds: float, chore: Callable[[], Awaitable[object]]) -> None:
         while True:
+            pause_s = seconds
             try:
                 await chore()
             except (RequestError, QueueUnavailableError) as error:
                 reraise_cancellation(error)
                 _log.debug("%s put off: %s", chore.__name__, error)
+                pause_s = min(seconds, _RETRY_S)  # what was lost in an outage is mended as soon as it is over
             except Exception as error:  # noqa: BLE001 - the other chores, and this one's next turn, must go on
                 reraise_cancellation(error)
                 _log.exception("%s failed", chore.__name__)
             reraise_cancellation()
-            await asyncio.sleep(seconds * random.uniform(0.9, 1.1))  # noqa: S311 - keeps processes from marching in step
+            await asyncio.sleep(pause_s * random.uniform(0.9, 1.1))  # noqa: S311 - keeps processes from marching in step
 
     # Dead workers -----------------------------------------------------------------------------------------------
 

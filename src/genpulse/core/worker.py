@@ -154,9 +154,16 @@ class Worker:
                 reraise_cancellation()
                 continue
             self._start(pool, task_ids, free)
+            # The ledger names several: one slot each, as long as some are free. Each has the rest as candidates, since
+            # other workers look at the same page.
+            for taken in range(1, len(task_ids)):
+                if free.locked():
+                    break
+                await free.acquire()
+                self._start(pool, task_ids[taken:], free)
 
     async def _next(self, pool: str) -> list[str]:
-        """Candidates for one slot, best first."""
+        """What to run next, best first: the queue's hint, or without the queue a page of the ledger."""
         try:
             task_id = await self._queue.pop_task(pool, _POP_S)
         except QueueUnavailableError:
