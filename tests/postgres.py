@@ -25,8 +25,9 @@ _FAST = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_wri
 class Postgres:
     """A running server, reached through a unix socket."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: tuple[str, ...] = _FAST) -> None:
         self.folder = folder
+        self._options = options
         self._demote = os.getuid() == 0
         self._bin = self._find_binaries()
         self._process: subprocess.Popen[bytes] | None = None
@@ -73,7 +74,7 @@ class Postgres:
         ]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, "-c", "max_connections=200", *_FAST],
+                [*command, "-c", "max_connections=200", *self._options],
                 stdout=log,
                 stderr=log,
                 cwd="/",
