@@ -18,9 +18,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import psutil
 
@@ -33,6 +33,7 @@ ROOT = Path(__file__).parents[1]
 PLUGIN = Path(__file__).with_name("plugin.py")
 SQLITE, POSTGRESQL = "SQLite + embedded Valkey", "PostgreSQL + Valkey"
 DATABASES = (SQLITE, POSTGRESQL)
+T = TypeVar("T")
 Json = dict[str, Any]
 Groups = dict[str, list[psutil.Process]]
 """Processes by what they are."""
@@ -199,17 +200,33 @@ class System:
             connection.sendall(" ".join(words).encode() + b"\r\n")
             return connection.recv(65536)
 
-    def sql(self, unit: Unit[Any]) -> Any:
+    def sql(self, unit: Unit[T]) -> T:
         """Run a unit on the database directly, in a transaction."""
 
-        async def run() -> Any:
-            database = Database.open(self.database_url, self.data_dir)
-            try:
+        async def run() -> T:
+            async with self._database() as database:
                 return await database.write(unit)
-            finally:
-                await database.close()
 
         return asyncio.run(run())
+
+    def until_sql(self, unit: Unit[T | None], within_s: float) -> T:
+        """Look into the database until a unit answers something else than None."""
+
+        async def look() -> T:
+            async with self._database() as database, asyncio.timeout(within_s):
+                while (found := await database.read(unit)) is None:
+                    await asyncio.sleep(0.05)
+                return found
+
+        return asyncio.run(look())
+
+    @contextlib.asynccontextmanager
+    async def _database(self) -> AsyncIterator[Database]:
+        database = Database.open(self.database_url, self.data_dir)
+        try:
+            yield database
+        finally:
+            await database.close()
 
     def servers(self, process: Process) -> Groups:
         """All processes that serve now, by what they are."""

@@ -35,8 +35,12 @@ class Load:
         return self.requests / self.duration_s
 
 
-def post(url: str, seconds: float, *, body: Json = BODY, rate: float | None = None) -> Load:
-    """POST `body` from all connections, as fast as they are answered, or about `rate` times a second."""
+def post(url: str, seconds: float, *, body: Json = BODY, rate: float | None = None, limit: int = 0) -> Load:
+    """POST `body` from all connections, as fast as they are answered, or about `rate` times a second.
+
+    With a `limit` it stops after that many answers, but returns after `seconds` all the same; requests that are under
+    way then are accepted too.
+    """
     program = shutil.which("wrk")
     if program is None:
         raise SystemExit("bench needs the load generator wrk: apt-get install wrk, or brew install wrk")
@@ -44,7 +48,7 @@ def post(url: str, seconds: float, *, body: Json = BODY, rate: float | None = No
     answer = subprocess.run(
         [
             *(program, "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--timeout", "10s", "-s", str(_SCRIPT), url),
-            *("--", uuid4().hex, json.dumps(body), f"{pause_ms:.1f}"),
+            *("--", uuid4().hex, json.dumps(body), f"{pause_ms:.1f}", str(limit)),
         ],
         capture_output=True,
         text=True,
@@ -55,4 +59,6 @@ def post(url: str, seconds: float, *, body: Json = BODY, rate: float | None = No
     told = json.loads(line.removeprefix("RESULT "))
     if told.pop("failed"):
         raise RuntimeError(f"some requests failed:\n{answer.stdout}")
+    if told["requests"] < limit:
+        raise RuntimeError(f"only {told['requests']} of {limit} requests were answered in {seconds:g} s")
     return Load(**told)

@@ -22,9 +22,6 @@ from genpulse.core.models import (
     Unsure,
 )
 
-_ended_ns: int | None = None
-"""When the newest sleep of this worker ended: its slot is free from then on."""
-
 
 class Nothing(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -46,13 +43,13 @@ class SleepParams(BaseModel):
 
 @register("bench-no-op")
 class NoOp(BaseHandler):
-    """Says when it started, and how long after the end of the newest sleep."""
+    """Says when it started, and how long after the end of this worker's newest sleep, when its slot became free."""
 
     Params = NoOpParams
 
     async def execute(self, job: Job, context: Context) -> dict[str, Any]:
         started_ns = time.time_ns()
-        return {"started_ns": started_ns, "waited_ns": None if _ended_ns is None else started_ns - _ended_ns}
+        return {"started_ns": started_ns, "waited_ns": started_ns - Sleep.ended_ns}
 
 
 @register("bench-sleep")
@@ -60,11 +57,12 @@ class Sleep(BaseHandler):
     """Keeps a slot busy."""
 
     Params = SleepParams
+    ended_ns = 0
+    """When the newest one ended."""
 
     async def execute(self, job: Job, context: Context) -> dict[str, Any]:
-        global _ended_ns
         await asyncio.sleep(job.params.seconds)
-        _ended_ns = time.time_ns()
+        Sleep.ended_ns = time.time_ns()
         return {}
 
 
