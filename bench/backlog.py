@@ -1,0 +1,146 @@
+"""What a long queue costs: submit, get and claim beside 100,000 and 1,000,000 queued tasks, and hints after a wipe.
+
+The backlog is one really submitted task, copied inside the database. A claim is measured where it happens: one slot is
+kept busy by tasks of 50 ms, a high-priority no-op is submitted, and says how long after the slot became free it
+started (the sleeper's end is written, the next hint is popped, its task is claimed).
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+from sqlalchemy import Connection, String, cast, func, insert, literal, select, text
+
+from bench.harness import Client, System, system
+from bench.report import Figure
+from genpulse.store.schema import events, tasks
+
+_FIRST, _DEPTHS, _LARGE = 20_000, ((100_000, 1.5),), ((1_000_000, 2.0),)
+_FIRST_START_S, _ALL_HINTS_S = 10.0, 60.0
+_REQUESTS, _CLAIMS = 200, 60
+_CHUNK = 100_000
+"""Rows a transaction: PostgreSQL's statements are limited to 30 s."""
+_QUEUE = "queue:handlers"
+_ONE_SLOT = {"GENPULSE_POOLS": "handlers=1", "GENPULSE_DRAIN_S": "1"}
+
+Costs = dict[str, float]
+
+
+def measure(database: str, *, large: bool) -> list[Figure]:
+    figures: list[Figure] = []
+    with system(database, GENPULSE_MAX_QUEUED="2000000") as made:
+        with made.running("start-api"):
+            empty = _costs(made)
+        _fill(made, _FIRST)
+        figures += _first_start(made)
+        for depth, factor in (*_DEPTHS, *(_LARGE if large else ())):
+            _fill(made, depth)
+            with made.running("start-api"):
+                rebuilt_s = _rebuild_s(made, depth)
+                costs = _costs(made)
+            figures += [_compared(name, depth, costs[name], empty[name], factor) for name in costs]
+            target = (f"≤ {_ALL_HINTS_S:g} s", rebuilt_s <= _ALL_HINTS_S) if depth >= 1_000_000 else ()
+            figures.append(Figure(f"all hints rebuilt after a wipe of {depth:,}", f"{rebuilt_s:.1f} s", *target))
+    return figures
+
+
+def _compared(name: str, depth: int, cost: float, empty: float, factor: float) -> Figure:
+    return Figure(
+        f"{name}, p50 beside {depth:,} queued",
+        f"{cost:.1f} ms ({cost / empty:.2f} ×)",
+        f"≤ {factor:g} × empty",
+        cost / empty <= factor,
+        f"empty {empty:.1f} ms: {cost / empty:.2f}",
+    )
+
+
+# Costs -------------------------------------------------------------------------------------------------------------
+
+
+def _costs(made: System) -> Costs:
+    """Median milliseconds with a gateway that runs; a worker is started for the claims only."""
+    with made.client() as client:
+        submitted: list[str] = []
+        submit = _p50_ms(lambda: submitted.append(client.submit("bench-no-op")["task_id"]))
+        remaining = iter(submitted)
+        get = _p50_ms(lambda: client.ask("GET", f"/task/{next(remaining)}"))
+        with made.running("start-worker", **_ONE_SLOT):
+            _claim_ms(client)  # behind the no-ops that were submitted to an empty queue
+            claim = statistics.median(_claim_ms(client) for _ in range(_CLAIMS))
+    return {"POST /task": submit, "GET /task/{id}": get, "free slot → start of a high-priority task": claim}
+
+
+def _p50_ms(request: Callable[[], object]) -> float:
+    found: list[float] = []
+    for _ in range(_REQUESTS):
+        before = time.perf_counter()
+        request()
+        found.append((time.perf_counter() - before) * 1000)
+    return statistics.median(found)
+
+
+def _claim_ms(client: Client) -> float:
+    client.submit("bench-sleep")
+    probe = client.end(client.submit("bench-no-op", priority="high"))
+    return probe["result"]["data"]["waited_ns"] / 1e6
+
+
+# Hints -------------------------------------------------------------------------------------------------------------
+
+
+def _rebuild_s(made: System, depth: int) -> float:
+    made.valkey("FLUSHALL")
+    wiped = time.monotonic()
+    while _hints(made) < depth:
+        if time.monotonic() > wiped + 600:
+            raise RuntimeError(f"only {_hints(made):,} of {depth:,} hints were rebuilt")
+        time.sleep(0.02)
+    return time.monotonic() - wiped
+
+
+def _hints(made: System) -> int:
+    return int(made.valkey("ZCARD", _QUEUE).strip(b":\r\n"))
+
+
+def _first_start(made: System) -> list[Figure]:
+    """A worker with one busy slot, and the wipe: until it starts its next task."""
+    with made.running("start-api"), made.running("start-worker", **_ONE_SLOT):
+        made.valkey("FLUSHALL")
+        wiped = time.time_ns() // 1000
+        newer = select(func.min(tasks.c.started_at)).where(tasks.c.started_at > wiped)
+        first = made.until_sql(lambda conn: conn.execute(newer).scalar_one(), 60)
+    waited_s = (first - wiped) / 1e6
+    name = f"first start after a wipe of {_FIRST:,}"
+    return [Figure(name, f"{waited_s:.2f} s", f"≤ {_FIRST_START_S:g} s", waited_s <= _FIRST_START_S)]
+
+
+# Filling -----------------------------------------------------------------------------------------------------------
+
+
+def _fill(made: System, depth: int) -> None:
+    """Bring the queue to at least `depth` tasks, with nothing running."""
+    with made.running("start-api"), made.client() as client:
+        original = client.submit("bench-sleep")["task_id"]
+    known = made.sql(lambda conn: conn.execute(select(func.count()).select_from(tasks)).scalar_one())
+    missing = depth - made.sql(lambda conn: conn.execute(_queued).scalar_one())
+    for start in range(0, missing, _CHUNK):
+        count = min(_CHUNK, missing - start)
+        made.sql(lambda conn, first=known + start, count=count: _copy(conn, original, first, count))
+    if made.database_url is not None:  # autovacuum would do it within a minute
+        made.sql(lambda conn: conn.execute(text("ANALYZE")))
+
+
+_queued = select(func.count()).where(tasks.c.state == "queued")
+
+
+def _copy(conn: Connection, original: str, first: int, count: int) -> None:
+    """Copy one task and its events `count` times, under ids that count up from `first`."""
+    numbers = select(literal(first).label("n")).cte("numbers", recursive=True)
+    numbers = numbers.union_all(select(numbers.c.n + 1).where(numbers.c.n < first + count - 1))
+    digits = func.substr(cast(numbers.c.n + 10**12, String), 2)
+    new_id = literal("01900000-0000-7000-8000-", String).concat(digits)
+    changed = {"id": new_id, "task_id": new_id}
+    for table, key in ((tasks, tasks.c.id), (events, events.c.task_id)):
+        columns = [changed.get(column.name, column) for column in table.columns]
+        copies = select(*columns).select_from(table).join(numbers, literal(True)).where(key == original)
+        conn.execute(insert(table).from_select(table.columns.keys(), copies))
