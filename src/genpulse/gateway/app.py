@@ -8,6 +8,7 @@ from genpulse import __version__
 from genpulse.gateway import openapi, problems
 from genpulse.gateway.guard import Guard
 from genpulse.gateway.routes import docs, events, files, models, operations, status, tasks
+from genpulse.gateway.routing import include
 from genpulse.gateway.services import Gateway, GatewayServices
 from genpulse.gateway.upload import FOLDER, sweep
 from genpulse.settings import Settings
@@ -35,8 +36,7 @@ def create_app(services: GatewayServices, settings: Settings) -> FastAPI:
     sweep(settings.data_dir / FOLDER)
     problems.install(app)
     app.add_middleware(Guard, settings=settings, keys=services.keys)
-    for router in _ROUTERS:
-        app.include_router(router)
+    include(app, *_ROUTERS)
     app.openapi = lambda: openapi.document(app)
     return app
 

@@ -6,13 +6,14 @@ import html
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from genpulse.core.models import Json
 from genpulse.errors import CODES
 from genpulse.gateway.responses import json_response
+from genpulse.gateway.routing import plain_router
 
-router = APIRouter(include_in_schema=False)
+router = plain_router(in_schema=False)
 
 _STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }

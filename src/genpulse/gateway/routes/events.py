@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from genpulse.core.models import Event, Json, Task
 from genpulse.core.view import TaskView
@@ -13,10 +13,11 @@ from genpulse.core.watch import Idle, Seen
 from genpulse.gateway.openapi import TASK_ID, operation, parameter
 from genpulse.gateway.query import Query
 from genpulse.gateway.routes.tasks import task_id_of
+from genpulse.gateway.routing import plain_router
 from genpulse.gateway.services import gateway_of, tenant_of, view_of
 from genpulse.gateway.sse import EventStream, frame
 
-router = APIRouter(tags=["Events"])
+router = plain_router("Events")
 
 _NUMBER = re.compile(r"\d{1,15}", re.ASCII)
 _STREAM: Json = {"text/event-stream": {"schema": {"type": "string"}}}

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from genpulse.core.models import StoredFile
@@ -21,10 +21,11 @@ from genpulse.gateway.documents import Output
 from genpulse.gateway.openapi import json_content, operation, parameter
 from genpulse.gateway.problems import problem_response
 from genpulse.gateway.responses import json_response
+from genpulse.gateway.routing import plain_router
 from genpulse.gateway.services import gateway_of, tenant_of, view_of
 from genpulse.gateway.upload import FOLDER, receive_upload
 
-router = APIRouter(tags=["Files"])
+router = plain_router("Files")
 
 _RANGE = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII | re.IGNORECASE)
 _SHOWN = re.compile(r"image/(png|jpeg|webp|gif|avif|bmp|tiff)|video/[\w.+-]+|audio/[\w.+-]+", re.ASCII)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel
 
 from genpulse.core.models import Json
@@ -14,9 +14,10 @@ from genpulse.gateway.documents import ModelDocument, ModelList
 from genpulse.gateway.openapi import json_content, operation, parameter
 from genpulse.gateway.query import Query
 from genpulse.gateway.responses import json_response
+from genpulse.gateway.routing import plain_router
 from genpulse.gateway.services import gateway_of
 
-router = APIRouter(tags=["Models"])
+router = plain_router("Models")
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from genpulse.core.operations import Operations
 from genpulse.core.requests import PriorityRequest, validate
@@ -17,9 +17,10 @@ from genpulse.gateway.openapi import TASK_ID, json_content, operation, parameter
 from genpulse.gateway.query import Query
 from genpulse.gateway.responses import json_response
 from genpulse.gateway.routes.tasks import task_id_of, task_response
+from genpulse.gateway.routing import plain_router
 from genpulse.gateway.services import gateway_of, require_admin
 
-router = APIRouter(tags=["Operations"])
+router = plain_router("Operations")
 
 _POOL = parameter("name", "path", "The pool's name.")
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from genpulse import __version__
 from genpulse.gateway.documents import StatusDocument
 from genpulse.gateway.openapi import json_content, operation
 from genpulse.gateway.query import Query
 from genpulse.gateway.responses import json_response
+from genpulse.gateway.routing import plain_router
 from genpulse.gateway.services import gateway_of
 
-router = APIRouter(tags=["Status"])
+router = plain_router("Status")
 
 
 @router.get(
@@ -54,5 +55,6 @@ async def ready(request: Request) -> Response:
 
 
 @router.get("/", include_in_schema=False)
-async def root() -> Response:
+async def root(request: Request) -> Response:
+    del request
     return json_response({"name": "GenPulse", "version": __version__, "docs": "/docs", "status": "/status"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from genpulse.core.ledger import TaskFilter
 from genpulse.core.models import Task
@@ -16,10 +16,11 @@ from genpulse.gateway.documents import STATUSES, TaskDocument, TaskPage
 from genpulse.gateway.openapi import TASK_ID, WAIT, json_content, operation, parameter, reference
 from genpulse.gateway.query import Query
 from genpulse.gateway.responses import json_response
+from genpulse.gateway.routing import plain_router
 from genpulse.gateway.services import gateway_of, tenant_of, view_of
 from genpulse.gateway.waiting import MAX_WAIT_S, wait_for_end
 
-router = APIRouter(tags=["Tasks"])
+router = plain_router("Tasks")
 
 _TASK_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CURSOR = re.compile(r"(\d{1,16}):([0-9a-f-]{36})", re.ASCII)
