@@ -115,13 +115,17 @@ async def test_a_pause_holds_without_the_queue_and_for_workers_that_come_later(
     system: System = make_system(redis_url=own_valkey.url)
     system.gate.open.set()
     own_valkey.stop()
-    await system.operations.pause("handlers")
-    async with system.working():
-        task = await system.submit("hold")
-        assert (await system.tasks.wait(task, 1.5)).state == State.QUEUED
-        await system.operations.resume("handlers")
-        assert (await system.end(task)).state == State.SUCCEEDED
-        own_valkey.start()
+    async with system.working() as early:  # it waits for its next look into the ledger already
+        await system.operations.pause("handlers")
+        async with asyncio.timeout(5):
+            while not early.paused:
+                await asyncio.sleep(0.01)
+        async with system.working():
+            task = await system.submit("hold")
+            assert (await system.tasks.wait(task, 1.5)).state == State.QUEUED
+            await system.operations.resume("handlers")
+            assert (await system.end(task)).state == State.SUCCEEDED
+            own_valkey.start()
 
 
 async def test_an_unknown_pool_is_not_found_and_not_made(system: System) -> None:
@@ -214,13 +218,14 @@ async def test_changes_while_the_queue_is_away_reach_it_afterwards(make_system: 
             await asyncio.sleep(0.05)
 
 
-async def test_a_hint_that_was_not_sent_yet_is_sent_to_its_new_place(system: System) -> None:
+async def test_a_hint_that_comes_late_does_not_take_the_place_away(system: System) -> None:
     tasks = await _waiting(system, ["normal", "normal"])
     late = await system.submit("hold", priority=Priority.LOW)
-    await system.operations.move_to_front(late.id)  # its hint has not left this process
-    await _queued(system, [late])
-    await system.signals.close()
+    system.signals.unhint(late)  # it is still on its way
+    await system.operations.move_to_front(late.id)
     assert await system.queue.rank("handlers", late.id) == 0
+    system.signals.hint(late)
+    await system.signals.close()
     assert await _order(system, [*tasks, late]) == [late.id, tasks[0].id, tasks[1].id]
 
 

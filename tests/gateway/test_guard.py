@@ -2,11 +2,15 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
+import httpx2
 import pytest
+from starlette.responses import Response
 
 from genpulse.core.keys import KeyService
 from genpulse.gateway import guard
+from genpulse.settings import Settings
 from tests.gateway.serving import GatewaySystem, Served
 
 Make = Callable[..., Awaitable[Served]]
@@ -112,6 +116,22 @@ async def test_probes_and_signed_files_need_no_key(make_served: Make, system: Ga
         assert (await served.http.get(path)).status_code == status, path
     for method in ("POST", "PUT", "DELETE", "OPTIONS", "TRACE"):
         assert (await served.http.request(method, "/files/x/y")).status_code == 401, method
+
+
+async def test_what_needs_no_key_makes_nobody_an_administrator(system: GatewaySystem) -> None:
+    seen: list[bool] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["state"]["admin"])
+        await Response()(scope, receive, send)
+
+    settings = Settings(_env_file=None, host="0.0.0.0", data_dir=system.folder)
+    for keys, expected in ((system.keys, False), (None, True)):
+        transport = httpx2.ASGITransport(guard.Guard(app, settings, keys))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            for path in ("/status/live", "/files/x/y"):
+                assert (await http.get(path)).status_code == 200
+                assert seen.pop() is expected, path
 
 
 async def test_tenants_see_nothing_of_each_other(make_served: Make, system: GatewaySystem) -> None:
