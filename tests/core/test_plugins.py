@@ -10,7 +10,8 @@ from genpulse.core.registry import registry
 
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is gone after it."""
+    """What a test registers is gone after it, but for the built-ins: their modules are imported only once."""
+    load_plugins()
     own = registry.copy()
     monkeypatch.setattr(registry, "_handlers", own._handlers)
     monkeypatch.setattr(registry, "_models", own._models)

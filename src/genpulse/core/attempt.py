@@ -20,7 +20,7 @@ from genpulse.core.files import FileService
 from genpulse.core.handler_run import HandlerRun
 from genpulse.core.ids import attempt_token
 from genpulse.core.ledger import Ledger
-from genpulse.core.models import SECOND, Finished, Job, Json, Snapshot, State, StoredFile, Suspicion, Task
+from genpulse.core.models import SECOND, Finished, Job, Json, Snapshot, StoredFile, Suspicion, Task
 from genpulse.core.ports import Backend
 from genpulse.core.progress import ProgressReporter
 from genpulse.core.registry import Handler, Model, Registry
@@ -315,9 +315,12 @@ class Attempt:
 
     async def _ingest(self, execution: Execution, job: Job, finished: Finished) -> list[StoredFile]:
         """Copy all outputs into storage; free to repeat, so it is tried again before the task is failed."""
-        self._tools.progress.forget(self.task.id)  # a late tick must not follow "ingesting"
-        if finished.outputs and self.task.state != State.INGESTING:
+        if execution.submission is not None and execution.checkpoint is None:
+            # The answer to the submit was the result: with no remote id to ask, it is all there is.
+            self._tools.progress.forget(self.task.id)  # a late tick must not follow "ingesting"
             await self.commit(states.ingest(self.fence))
+        elif finished.outputs:
+            self.report(Snapshot(stage="ingesting"))
         for attempt in range(1, _INGEST_TRIES):
             try:
                 return await self._copy_all(execution, job, finished)

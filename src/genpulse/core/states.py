@@ -4,8 +4,9 @@ A *step* is a pure function of a task and the database's clock: it returns the `
 The ledger runs it on the locked row and writes what it returns in one transaction: the row, its event, the submission,
 the files. Terminal states are absorbing; every write by a worker is guarded by the fence it got when it claimed.
 
-    queued ─claim─> running ─begin_submit─> submitting ─submitted─> waiting ─> ingesting ─> succeeded
-       ^               └───────────── free work ───────────────────────────────────┘
+    queued ─claim─> running ─begin_submit─> submitting ─submitted─> waiting ────────> succeeded
+       ^               │                        └─(the answer was the result)─> ingesting ──┘
+       │               └───────────── free work ──────────────────────────────────────────┘
        └── hand_back, retry_later, rescue: from any active state ─┘      any non-terminal state ─> failed, cancelled
 """
 
@@ -58,7 +59,7 @@ class Change:
     sets: Json = field(default_factory=dict[str, Any])
     """New values of `Task` fields."""
     event: tuple[str, Json] | None = None
-    """A `log` event. Files and changes of state or of the cancel request write their events by themselves."""
+    """A `log` event. Files, and changes that clients can see, write their events by themselves."""
     submission: Submission | None = None
     files: Sequence[StoredFile] = ()
 
@@ -118,20 +119,23 @@ def accepted(new: NewTask, now: Micros) -> tuple[Task, Event]:
 def apply(task: Task, change: Change, now: Micros) -> tuple[Task, list[Event]]:
     """The task after a change, and the events to write with it: `output` for each new file, then `state`.
 
+    A `state` event tells a change that clients can see. Between `running`, `submitting` and `waiting` there is none:
+    equal events would be rows and notices that tell nothing (ADR 0006).
+
     Raises:
         IllegalTransitionError: the change leaves the machine.
     """
     after = dataclasses.replace(task, **change.sets)
-    moved = after.state != task.state
-    if moved and after.state not in LEGAL[State(task.state)]:
+    if after.state != task.state and after.state not in LEGAL[State(task.state)]:
         raise IllegalTransitionError(f"{task.state} -> {after.state}")
     found: list[tuple[str, Json]] = []
     if change.files and after.result is not None:
         found += [("output", output) for output in after.result["outputs"]]
-    if moved or after.cancel_requested_at != task.cancel_requested_at:
-        found.append(("state", snapshot(after)))
-    elif change.event is not None:
+    seen = snapshot(after)
+    if change.event is not None:
         found.append(change.event)
+    elif seen != snapshot(task):
+        found.append(("state", seen))
     after.last_seq = task.last_seq + len(found)
     return after, [Event(task.last_seq + n, kind, now, data) for n, (kind, data) in enumerate(found, start=1)]
 

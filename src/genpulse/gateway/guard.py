@@ -13,6 +13,7 @@ import logging
 import re
 import secrets
 import time
+from functools import lru_cache
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -131,7 +132,8 @@ class Guard:
 
     def _check_host(self, scope: Scope, headers: Headers) -> None:
         name = _host_name(headers.get(b"host", b"").decode("latin-1"))
-        several = sum(1 for header, _ in scope["headers"] if header == b"host") > 1
+        repeated = len(headers) < len(scope["headers"])
+        several = repeated and sum(1 for header, _ in scope["headers"] if header == b"host") > 1
         if several or not (is_loopback(name) or name in self._hosts):
             raise RequestError(
                 "forbidden",
@@ -151,6 +153,7 @@ class Guard:
             )
 
 
+@lru_cache(1024)
 def is_loopback(host: str) -> bool:
     """Is this name or address that of the machine itself?"""
     if host == "localhost" or host.endswith(".localhost"):
@@ -161,6 +164,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+@lru_cache(1024)
 def _host_name(host: str) -> str:
     """The name in a `Host` header without the port; empty when it is malformed."""
     try:

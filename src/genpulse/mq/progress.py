@@ -10,7 +10,7 @@ import orjson
 
 from genpulse.core.models import Json
 from genpulse.core.ports import QueueUnavailableError
-from genpulse.mq.link import Command, RedisLink
+from genpulse.mq.link import RedisLink
 
 KEPT_S = 3600
 _KEPT_HERE = 4096
@@ -24,13 +24,17 @@ class ProgressBoard:
         self._prefix = f"{prefix}progress:"
         self._here: OrderedDict[str, tuple[float, Json]] = OrderedDict()
 
-    def commands(self, task_id: str, progress: Json) -> list[Command]:
-        """Note progress here; returns the command that notes it in Redis."""
+    async def keep(self, task_id: str, progress: Json) -> None:
+        """Note progress here, then in Redis.
+
+        Raises:
+            QueueUnavailableError: it is noted here only.
+        """
         self._here[task_id] = (time.monotonic(), progress)
         self._here.move_to_end(task_id)
         if len(self._here) > _KEPT_HERE:
             self._here.popitem(last=False)
-        return [("SET", self._prefix + task_id, orjson.dumps(progress), "EX", KEPT_S)]
+        await self._link.call("SET", self._prefix + task_id, orjson.dumps(progress), "EX", KEPT_S)
 
     async def get(self, task_ids: Sequence[str]) -> Mapping[str, Json]:
         """What Redis knows; of what it doesn't know, what this process knows."""

@@ -3,8 +3,8 @@
 A process delivers its own messages to its own subscribers directly, so they arrive at once, also while Redis is away.
 Redis then carries them to the others on `wake:<channel>` as `<process tag>:<JSON>`; by the tag a process knows its own
 echo and drops it. `task_updates:<task_id>`, whose wire format is the bare JSON of design §7, is published besides for
-direct producers and read by nobody here: this costs one more PUBLISH in the same round trip, and spares guessing which
-of two equal messages is an echo.
+direct producers and read by nobody here: this costs one more PUBLISH inside the server, and spares guessing which of
+two equal messages is an echo.
 
 Best effort: what is published while the link is down reaches this process's subscribers only. Subscribers treat a
 message as a reason to look at the ledger, and look now and then without one.
@@ -27,11 +27,12 @@ from redis.exceptions import RedisError
 
 from genpulse.core.models import Json
 from genpulse.core.ports import QueueUnavailableError
-from genpulse.mq.link import CALL_TIMEOUT_S, Command, RedisLink, receive, send
+from genpulse.mq.link import CALL_TIMEOUT_S, RedisLink, Script, receive, send
 
 BACKLOG = 256
 """Messages kept for a slow subscriber; the oldest are dropped."""
 _PUBLIC = "task_updates:"
+_PUBLISH = Script("publish")
 _CONFIRM_S = 1.0
 _SILENCE_S = 10.0
 _BACKOFF_S = (0.1, 2.0)
@@ -81,15 +82,21 @@ class Hub:
         self._sending = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
 
-    def commands(self, channel: str, message: Json) -> list[Command]:
-        """Deliver a message inside this process; returns the commands that carry it to the others."""
-        payload = orjson.dumps(message)
-        if channel in self._subscriptions:
-            self._deliver(channel, payload)
-        commands: list[Command] = [("PUBLISH", self._wake + channel, self._tag + b":" + payload)]
-        if channel.startswith(_PUBLIC):
-            commands.append(("PUBLISH", self._prefix + channel, payload))
-        return commands
+    async def publish(self, messages: Iterable[tuple[str, Json]]) -> None:
+        """Deliver messages inside this process at once, then to the others in one round trip.
+
+        Raises:
+            QueueUnavailableError: they reached this process only.
+        """
+        args: list[Any] = [self._tag]
+        for channel, message in messages:
+            payload = orjson.dumps(message)
+            if channel in self._subscriptions:
+                self._deliver(channel, payload)
+            public = self._prefix + channel if channel.startswith(_PUBLIC) else ""
+            args += self._wake + channel, public, payload
+        if len(args) > 1:
+            await self._link.run(_PUBLISH, [], args)
 
     def _deliver(self, channel: str, payload: bytes) -> None:
         try:

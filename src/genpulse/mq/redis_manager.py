@@ -149,21 +149,18 @@ class RedisManager:
 
         This process's own subscribers get them at once, also while the server is away.
         """
-        await self._send([command for channel, message in messages for command in self._hub.commands(channel, message)])
+        try:
+            await self._hub.publish(messages)
+        except QueueUnavailableError as error:
+            _log.debug("messages reached this process only: %s", error)
 
     async def set_progress(self, task_id: str, kept: Json, notice: Json) -> None:
         """Keep the newest progress (for an hour) and publish `notice` on `task_updates:<task_id>`. Raises nothing."""
-        await self._send(
-            [*self._progress.commands(task_id, kept), *self._hub.commands(f"task_updates:{task_id}", notice)]
-        )
-
-    async def _send(self, commands: Sequence[Sequence[Any]]) -> None:
-        if not commands:
-            return
         try:
-            await self._link.call_all(*commands)
+            await self._progress.keep(task_id, kept)
         except QueueUnavailableError as error:
-            _log.debug("messages reached this process only: %s", error)
+            _log.debug("progress is known to this process only: %s", error)
+        await self.publish((f"task_updates:{task_id}", notice))
 
     async def get_progress(self, task_ids: Sequence[str]) -> Mapping[str, Json]:
         """The newest progress of each task that has one; while the server is away, of those this process runs."""
