@@ -62,7 +62,7 @@ BESIDE: dict[str, Beside] = {
         _engines(streaq=1, docket=0, arq=0, dramatiq=0, dbos=0),
     ),
     "drain": Beside("doubles", 0, _engines(streaq=0, docket=1, saq=0, arq=0)),
-    "sigterm": Beside("s until it runs again", 0.3, _engines(streaq=1.0)),
+    "sigterm": Beside("s until it runs again", 0.3, _engines(streaq=1.0, saq=0.3, arq=0.2)),  # put back
     "priorities": Beside("last place of a high one", 0, _engines(streaq=4, docket=8, saq=54, celery=4, dramatiq=51)),
     "cancel-queued": Beside("s", 0.2, _engines(streaq=4, docket=0, arq=4)),
     "cancel-running": Beside("s", 0.1, _engines(streaq=0.5, docket=0.1, saq=1, arq=0.5)),
