@@ -1,8 +1,8 @@
 """What a long queue costs: submit, get and claim beside 100,000 and 1,000,000 queued tasks, and hints after a wipe.
 
-The backlog is one really submitted task, copied inside the database. A claim is measured where it happens: one slot is
-kept busy by tasks of 50 ms, a high-priority no-op is submitted, and says how long after the slot became free it
-started (the sleeper's end is written, the next hint is popped, its task is claimed).
+The backlog is one really submitted task, copied inside the database; an empty system runs beside it. A claim is
+measured where it happens: the worker's one slot is busy with a task of 50 ms when a high-priority no-op is submitted,
+which says how long after that it started: the other's end is written, the next hint is popped, its task is claimed.
 """
 
 import statistics
@@ -127,7 +127,7 @@ def _fill(made: System, depth: int) -> None:
     missing = depth - made.sql(lambda conn: conn.execute(_queued).scalar_one())
     for start in range(0, missing, _CHUNK):
         count = min(_CHUNK, missing - start)
-        made.sql(lambda conn, first=known + start, count=count: _copy(conn, original, first, count))
+        made.sql(lambda conn, first=known + start, count=count: copy_task(conn, original, first, count))
     if made.database_url is not None:  # autovacuum would do it within a minute
         made.sql(lambda conn: conn.execute(text("ANALYZE")))
 
@@ -135,7 +135,7 @@ def _fill(made: System, depth: int) -> None:
 _queued = select(func.count()).where(tasks.c.state == "queued")
 
 
-def _copy(conn: Connection, original: str, first: int, count: int) -> None:
+def copy_task(conn: Connection, original: str, first: int, count: int) -> None:
     """Copy one task and its events `count` times, under ids that count up from `first`."""
     numbers = select(literal(first, BigInteger).label("n")).cte("numbers", recursive=True)
     numbers = numbers.union_all(select(numbers.c.n + 1).where(numbers.c.n < first + count - 1))
