@@ -70,10 +70,12 @@ def _costs(empty: System, loaded: System) -> dict[str, Samples]:
                 client.ask("GET", f"/task/{task_id}")
                 submitted.append((between - before) * 1000)
                 got.append((time.perf_counter() - between) * 1000)
-        with empty.running("start-worker", **_ONE_SLOT), loaded.running("start-worker", **_ONE_SLOT):
-            for _ in range(_CLAIMS):
-                for client, claimed in zip((first, second), claim, strict=True):
-                    claimed.append(_claim_ms(client))
+    workers = empty.running("start-worker", **_ONE_SLOT), loaded.running("start-worker", **_ONE_SLOT)
+    # Connections of their own: the gateway closes one that is silent for five seconds.
+    with workers[0], workers[1], empty.client() as first, loaded.client() as second:
+        for _ in range(_CLAIMS):
+            for client, claimed in zip((first, second), claim, strict=True):
+                claimed.append(_claim_ms(client))
     return {"POST /task": submit, "GET /task/{id}": get, "free slot → start of a high-priority task": claim}
 
 
