@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint format check bench-matrix lock clean
+.PHONY: help setup demo up test lint format bench bench-matrix lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ test: setup lint ## the whole test suite
 
 lint: setup ## format check, linter, types, layers
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright && $(BIN)/lint-imports --no-logo 2>/dev/null
+
+bench: setup ## measure speed and cost on this machine (some ten minutes; needs wrk), print a table
+	@$(BIN)/python -m bench
 
 format: setup ## format and fix what can be fixed
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -3,11 +3,13 @@
 import argparse
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +42,7 @@ def main() -> int:
         parser.error(f"there is no figure {', '.join(sorted(unknown))}")
     if options.write and (options.figures or options.database):
         parser.error("--write keeps a whole run: name no figures and no database")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that all that was started is stopped
     before = _conditions()
     databases = [_SHORT[options.database]] if options.database else list(DATABASES)
     text = table(_measure(options.figures or list(FIGURES), databases, large=options.large or options.write))
@@ -54,7 +57,11 @@ def _measure(names: list[str], databases: list[str], *, large: bool) -> dict[str
     for name in names:
         for database in databases:
             started = time.monotonic()
-            found = FIGURES[name](database, large=large)
+            try:
+                found = FIGURES[name](database, large=large)
+            except Exception as error:  # noqa: BLE001 - one figure that breaks must not lose the others
+                traceback.print_exc()
+                found = [Figure(f"{name} (as a whole)", f"broke: {type(error).__name__}", reached=False)]
             measured[database] += found
             print(f"{name} on {database} ({time.monotonic() - started:.0f} s)", file=sys.stderr)
             for figure in found:

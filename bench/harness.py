@@ -45,7 +45,7 @@ class Process:
     def __init__(self, command: list[str], ready: str, folder: Path, **environment: str) -> None:
         self._ready = ready
         self._seen = threading.Event()
-        self.ready_line = ""
+        self._started = False
         self.log: list[str] = []
         self.popen = subprocess.Popen(
             command,
@@ -62,19 +62,18 @@ class Process:
 
     def _read(self) -> None:
         assert self.popen.stderr is not None
-        for line in self.popen.stderr:
-            self.log.append(line)
-            if self._ready in line and not self._seen.is_set():
-                self.ready_line = line
-                self._seen.set()
+        with self.popen.stderr as lines:
+            for line in lines:
+                self.log.append(line)
+                if self._ready in line:
+                    self._started = True
+                    self._seen.set()
         self._seen.set()
 
-    def wait_ready(self, within_s: float = 60) -> str:
-        """The line that says so."""
-        if not self._seen.wait(within_s) or not self.ready_line:
+    def wait_ready(self, within_s: float = 60) -> None:
+        if not self._seen.wait(within_s) or not self._started:
             self.stop()
             raise RuntimeError(f"{self.popen.args} did not start:\n{''.join(self.log[-20:])}")
-        return self.ready_line
 
     def stop(self) -> None:
         if self.popen.poll() is None:
@@ -129,10 +128,13 @@ class System:
         self._environment = {"GENPULSE_PLUGINS": str(PLUGIN), "GENPULSE_LOG_FORMAT": "text", **environment}
         self._stack = contextlib.ExitStack()
         self._redis_url: str | None = None
+        self._servers: list[psutil.Process] = []
 
     def __enter__(self) -> Self:
         if not self._embedded:
+            before = psutil.Process().children()
             self._start_servers()
+            self._servers = [child for child in psutil.Process().children() if child not in before]
         return self
 
     def __exit__(self, *problem: object) -> None:
@@ -229,15 +231,17 @@ class System:
             await database.close()
 
     def servers(self, process: Process) -> Groups:
-        """All processes that serve now, by what they are."""
-        groups: Groups = {"genpulse": [psutil.Process(process.popen.pid)], "valkey": []}
+        """All of its processes that serve now, by what they are."""
+        main = psutil.Process(process.popen.pid)
+        groups: Groups = {"genpulse": [main], "valkey": []}
         if not self._embedded:
             groups["postgres"] = []
-        for child in psutil.Process().children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                kind = next((kind for kind in groups if kind in child.name()), None)
-                if kind is not None and child.pid != process.popen.pid:
-                    groups[kind].append(child)
+        for server in (main, *self._servers):
+            for found in (server, *server.children(recursive=True)):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    kind = next((kind for kind in groups if kind in found.name()), None)
+                    if kind is not None and found != main:
+                        groups[kind].append(found)
         return groups
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import os
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -87,10 +86,9 @@ class FakeProvider:
         return Checkpoint(job.token, {"poll": f"/v1/jobs/{job.token}"})
 
     async def watch(self, job: Job, checkpoint: Checkpoint) -> AsyncIterator[Snapshot]:
-        moving = os.environ.get("BENCH_PROGRESS") == "1"
         for poll in itertools.count():
             await asyncio.sleep(2)
-            yield Snapshot(progress=min(poll, 99) if moving else None, stage="rendering")
+            yield Snapshot(progress=min(poll, 99), stage="rendering")
 
     async def open(self, job: Job, checkpoint: Checkpoint | None, output: RemoteOutput) -> AsyncIterator[bytes]:
         yield b""
