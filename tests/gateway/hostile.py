@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 CANARY = b"CANARY-7f3a"
 """Stands in values that must never come back."""
@@ -31,6 +32,9 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
 
 
 def http(method: str, path: str, *headers: bytes, body: bytes | None = None, host: bytes = b"localhost") -> bytes:
@@ -81,7 +85,7 @@ def check(hostile: Hostile, answer: Answer) -> None:
     if answer.status >= 400 and answer.body:
         assert answer.headers["content-type"] == PROBLEM, told
         assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["x-request-id"], told
-        problem = json.loads(answer.body)
+        problem = answer.json()
         assert problem["status"] == answer.status and problem["error"]["type"].endswith("_error"), told
         fields = [error["field"] for error in problem.get("errors", [])]
         assert len(fields) <= 20 and len(answer.body) < 10_000, told

@@ -98,6 +98,7 @@ class Attempt:
         """Set once the work itself runs, not only waits until no suspect runs beside it."""
         self._execution: Execution | None = None
         self._storing = False
+        self._over = False
         self._work_dir = tools.work_root / f"{task.id}-{task.fence}"
 
     def stop(self, reason: Stop) -> None:
@@ -116,6 +117,7 @@ class Attempt:
         except Exception:  # noqa: BLE001 - one broken attempt must not end the worker
             _log.exception("task %s: attempt broke; it is rescued when this worker's lease ends", self.task.id)
         finally:
+            self._over = True
             self._tools.progress.forget(self.task.id)
             await asyncio.to_thread(shutil.rmtree, self._work_dir, ignore_errors=True)
 
@@ -247,8 +249,9 @@ class Attempt:
             return changed.task
 
     def report(self, snapshot: Snapshot) -> None:
-        """Pass progress on."""
-        self._tools.progress.report(self.task, snapshot)
+        """Pass progress on, unless the attempt is over: a handler may have left something running that still tells."""
+        if not self._over:
+            self._tools.progress.report(self.task, snapshot)
 
     async def log_line(self, line: str) -> None:
         """Add a line to the task's durable log."""

@@ -23,6 +23,7 @@ from genpulse.errors import GenPulseError, RequestError, TaskError
 _CHUNK = 1 << 20
 _SPACE_CACHE_S = 1.0
 """At a thousand submits a second, asking the disk each time took 8 % of the gateway's time."""
+_MEDIA_KINDS = frozenset({"image", "video", "audio"})
 _DATA_URI = re.compile(r"^data:(?P<type>[\w.+-]+/[\w.+-]+)?(;[\w-]+=[\w-]+)*;base64,(?P<data>.*)$", re.DOTALL)
 _RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
@@ -126,7 +127,7 @@ class FileService:
         """A local copy of a media input.
 
         Raises:
-            TaskError: `input_unreadable`.
+            TaskError: `input_unreadable`, also when it claims to be media but can't be decoded within the limits.
         """
         target = folder / f"input-{new_id()}"
         file_id = getattr(reference, "file_id", None)
@@ -146,6 +147,11 @@ class FileService:
         except (binascii.Error, ValueError):
             raise TaskError("input_unreadable", "The input is not valid base64.") from None
         await asyncio.to_thread(target.write_bytes, content)
+        # Uploads were looked at when they came; handlers and engines open nothing that wasn't.
+        info = await self._inspector.inspect(target)
+        claimed = match["type"] if match else getattr(reference, "media_type", None)
+        if (claimed or "").partition("/")[0] in _MEDIA_KINDS and info.kind not in _MEDIA_KINDS:
+            raise TaskError("input_unreadable", "The input is not of the kind that its media type says.")
         return target
 
     @staticmethod

@@ -25,6 +25,8 @@ from genpulse.core.watch import Idle, Seen, Watcher
 from genpulse.errors import FieldError, InvalidFieldError, RequestError
 
 _COUNT_CACHE_S = 2.0
+COUNTED_TENANTS = 1000
+"""Tenants whose queued tasks are remembered; of one more, the one that was counted longest ago is counted again."""
 _MAX_SEED = 2**53 - 1
 _WITHOUT_EFFECT = ("callback_url", "cache", "sandbox")
 """Fields of the contract that nothing reads yet: said, not silently ignored."""
@@ -166,10 +168,17 @@ class TaskService:
             queued = await self._ledger.queued_of(tenant, limit)
             count = self._queued.get(tenant)
             if count is None or count.counted_at < asked_at:  # else a request beside this one has counted meanwhile
-                count = self._queued[tenant] = _QueuedCount(time.monotonic(), queued)
+                count = self._remember_count(tenant, queued)
         if count.queued + count.since >= limit:
             raise RequestError("queue_full", f"You have {limit} tasks waiting, which is the limit.", retry_after_s=10)
         count.since += 1
+
+    def _remember_count(self, tenant: str, queued: int) -> _QueuedCount:
+        self._queued.pop(tenant, None)  # to the end of the order in which they were counted
+        count = self._queued[tenant] = _QueuedCount(time.monotonic(), queued)
+        if len(self._queued) > COUNTED_TENANTS:
+            del self._queued[next(iter(self._queued))]
+        return count
 
     # Look -------------------------------------------------------------------------------------------------------
 
