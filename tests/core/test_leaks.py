@@ -156,12 +156,13 @@ def register_a_handler_that_reports_late(system: System) -> list[asyncio.Task[No
 
 
 async def produce_directly(system: System, redis: Redis) -> None:
-    """One entry committed, one refused, one given back by its consumer, one by a dead consumer."""
-    await redis.lpush("tasks:pending", *(json.dumps({"task_type": "shout", "n": n}) for n in range(4)))
+    """One entry committed, one refused, two given back: by their consumer, and for a dead one."""
     alive, dead = system.queue.ingress("w1"), system.queue.ingress("w2")
-    await alive.ack(await alive.take(1) or b"")
-    await alive.reject(await alive.take(1) or b"", {"status": 422})
-    await alive.take(1)
+    await redis.lpush("tasks:pending", *(json.dumps({"task_type": "shout", "n": n}) for n in range(3)))
+    committed, refused, _ = await alive.take(1)
+    await alive.done(committed)
+    await alive.reject(refused, {"status": 422})
+    await redis.lpush("tasks:pending", json.dumps({"task_type": "shout", "n": 3}))
     await dead.take(1)
     await redis.zadd("tasks:consumers", {"w2": 1})
     assert await alive.recover() == 1
