@@ -34,6 +34,16 @@ class TaskFilter:
     limit: int = 20
 
 
+@dataclass(frozen=True, slots=True)
+class PoolCount:
+    """How many tasks of a pool are in one non-terminal state, and for how long the oldest queued one has been due."""
+
+    pool: str
+    state: str
+    tasks: int
+    oldest_due_s: float = 0.0
+
+
 class Ledger(Protocol):
     # Accept and change ------------------------------------------------------------------------------------------
     async def accept(self, new: NewTask) -> Accepted:
@@ -66,6 +76,10 @@ class Ledger(Protocol):
 
     async def counts(self) -> Mapping[str, int]:
         """Tasks by non-terminal state. Slow with a large backlog: cache it."""
+        ...
+
+    async def backlog(self) -> list[PoolCount]:
+        """Tasks by pool and non-terminal state. As slow as `counts`."""
         ...
 
     async def queued_of(self, tenant: str, cap: int) -> int:

@@ -11,6 +11,7 @@ from fastapi import Request
 
 from genpulse.core.files import FileService
 from genpulse.core.keys import KeyService
+from genpulse.core.metrics import Metrics
 from genpulse.core.registry import Registry
 from genpulse.core.service import TaskService
 from genpulse.core.view import TaskView
@@ -36,6 +37,7 @@ class GatewayServices:
     signer: FileUrlVerifier
     keys: KeyService | None = None
     """Who may ask; None: there are no keys and can't be any."""
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,16 @@ def gateway_of(request: Request) -> Gateway:
 def tenant_of(request: Request) -> str:
     """Whose tasks and files this request is about; the guard has found it out."""
     return request.scope["state"]["tenant"]
+
+
+def traceparent_of(request: Request) -> str | None:
+    """The trace that this request belongs to, if its client names one."""
+    return request.scope["state"]["traceparent"]
+
+
+def metrics_of(request: Request) -> Metrics:
+    """The metrics of this process."""
+    return request.app.state.metrics
 
 
 def view_of(request: Request) -> TaskView:

@@ -7,8 +7,19 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, exists, func, literal_column, or_, select, tuple_
 
-from genpulse.core.ledger import TaskFilter
-from genpulse.core.models import ACTIVE, PRIORITY_RANK, STATUS_OF, Event, Micros, State, StoredFile, Submission, Task
+from genpulse.core.ledger import PoolCount, TaskFilter
+from genpulse.core.models import (
+    ACTIVE,
+    PRIORITY_RANK,
+    SECOND,
+    STATUS_OF,
+    Event,
+    Micros,
+    State,
+    StoredFile,
+    Submission,
+    Task,
+)
 from genpulse.store import schema
 
 _t = schema.tasks.c
@@ -73,6 +84,23 @@ def counts(conn: Connection) -> dict[str, int]:
         select(_t.state, func.count()).where(_t.worker_id.is_not(None), _t.state.in_(ACTIVE)).group_by(_t.state)
     )
     return {State.QUEUED: queued, **{row[0]: row[1] for row in active}}
+
+
+def backlog(conn: Connection, now: Micros) -> list[PoolCount]:
+    """Tasks by pool and non-terminal state, through the same indexes as `counts`."""
+    queued = select(_t.pool, func.count(), func.min(_t.available_at)).where(_is_queued).group_by(_t.pool)
+    active = (
+        select(_t.pool, _t.state, func.count())
+        .where(_t.worker_id.is_not(None), _t.state.in_(ACTIVE))
+        .group_by(_t.pool, _t.state)
+    )
+    return [
+        *(
+            PoolCount(pool, State.QUEUED, tasks, max(0, now - oldest) / SECOND)
+            for pool, tasks, oldest in conn.execute(queued)
+        ),
+        *(PoolCount(*row) for row in conn.execute(active)),
+    ]
 
 
 def queued_of(conn: Connection, tenant: str, cap: int) -> int:
