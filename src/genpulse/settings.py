@@ -90,6 +90,13 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "text", "json"] = Field(
         "auto", description="json for machines, text for people; auto: text on a terminal."
     )
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="A start-worker answers /metrics on this loopback port, without a key; 0 takes a free one. "
+        "Absent: it doesn't. A gateway has /metrics anyway.",
+    )
     run_dir: Path | None = Field(
         None, description="Folder for sockets, at most 60 characters long. Absent: a short one is made."
     )

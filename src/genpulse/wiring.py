@@ -7,7 +7,6 @@ lock starts and supervises an embedded Valkey; a bare `start-worker` attaches to
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import logging
 import signal
@@ -19,15 +18,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import uvicorn
 import uvloop
 from fastapi import FastAPI
 
 from genpulse import __version__, logs
 from genpulse.core.attempt import Backends, Tools
+from genpulse.core.backlog import Backlog
 from genpulse.core.files import FileService
 from genpulse.core.ids import new_id
 from genpulse.core.keys import KeyService
+from genpulse.core.loop_lag import watch_event_loop
+from genpulse.core.metrics import Metrics
 from genpulse.core.operations import Operations
 from genpulse.core.plugins import PluginError, load_plugins
 from genpulse.core.ports import QueueUnavailableError
@@ -42,7 +43,7 @@ from genpulse.core.worker import Worker
 from genpulse.embedded import DataLock, DataLockError, EmbeddedError, EmbeddedValkey, running_server
 from genpulse.errors import RequestError
 from genpulse.gateway.app import GatewayServices, close_streams, create_app
-from genpulse.gateway.protocol import GatewayProtocol
+from genpulse.gateway.server import Server, serving_metrics
 from genpulse.media.inspector import MediaInspector
 from genpulse.mq import RedisManager, UnsuitableServerError
 from genpulse.settings import Settings
@@ -76,6 +77,7 @@ class Parts:
     signer: UrlSigner
     keys: KeyService
     operations: Operations
+    metrics: Metrics
     lock: DataLock | None
 
 
@@ -117,10 +119,11 @@ async def open_parts(settings: Settings, *, owns_data: bool = True) -> AsyncGene
         redis_url = await _redis_url(settings, lock, stack)
 
         database = Database.open(_secret(settings.database_url), settings.data_dir)
-        ledger = SqlLedger(database)
+        metrics = Metrics()
+        ledger = SqlLedger(database, metrics)
         stack.push_async_callback(ledger.close)
         await migrate(database)
-        queue = RedisManager(redis_url, prefix=settings.redis_prefix)
+        queue = RedisManager(redis_url, prefix=settings.redis_prefix, metrics=metrics)
         stack.push_async_callback(queue.close)
         try:
             await queue.check_server()
@@ -136,13 +139,15 @@ async def open_parts(settings: Settings, *, owns_data: bool = True) -> AsyncGene
             return signer.query(file_id, int(time.time()) + settings.file_url_ttl_s)
 
         view = TaskView(settings.public_url or local_url(settings), sign)
-        signals = Signals(queue, view)
+        signals = Signals(queue, view, metrics)
         stack.push_async_callback(signals.close)
-        tasks = TaskService(ledger, queue, registry, files, signals, limits=Limits(max_queued=settings.max_queued))
+        limits = Limits(max_queued=settings.max_queued)
+        tasks = TaskService(ledger, queue, registry, files, signals, limits=limits, metrics=metrics)
         keys = KeyService(SqlKeyStore(database))
         operations = Operations(ledger, queue, registry, pools=settings.pools)
         yield Parts(
-            settings, ledger, queue, storage, inspector, files, signals, tasks, view, signer, keys, operations, lock
+            *(settings, ledger, queue, storage, inspector, files, signals, tasks, view, signer, keys),
+            *(operations, metrics, lock),
         )
 
 
@@ -185,6 +190,7 @@ def make_worker(parts: Parts) -> Worker:
         task_timeout_s=settings.task_timeout_s,
         max_attempts=settings.max_attempts,
         retry_backoff_s=settings.retry_backoff_s,
+        metrics=parts.metrics,
     )
     return Worker(tools, parts.queue, pools=settings.pools, lease_s=settings.lease_s, drain_s=settings.drain_s)
 
@@ -203,20 +209,13 @@ def make_reconciler(parts: Parts) -> Reconciler:
         lease_s=settings.lease_s,
         ageing_s=settings.ageing_s,
         retention_days=settings.retention_days,
+        metrics=parts.metrics,
     )
 
 
 def make_producers(parts: Parts) -> DirectProducers:
     """The door of direct producers on these parts."""
     return DirectProducers(parts.tasks, parts.queue.ingress(new_id()), tenant=parts.settings.ingress_tenant)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handling: one handler of ours stops gateway and worker together."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        yield
 
 
 async def _serve(settings: Settings, *, gateway: bool, worker: bool) -> int:
@@ -226,6 +225,12 @@ async def _serve(settings: Settings, *, gateway: bool, worker: bool) -> int:
             stack.callback(sockets[0].close)
             settings = settings.model_copy(update={"port": sockets[0].getsockname()[1]})
         parts = await stack.enter_async_context(open_parts(settings, owns_data=gateway and _uses_data_dir(settings)))
+        if not gateway and settings.metrics_port is not None:
+            try:
+                await stack.enter_async_context(serving_metrics(parts.metrics, settings, settings.metrics_port))
+            except OSError as error:
+                message = f"GENPULSE_METRICS_PORT {settings.metrics_port} can't be bound ({error.strerror})."
+                raise StartError(message) from error
         return await _Process(parts, sockets, with_worker=worker).run()
 
 
@@ -236,7 +241,7 @@ class _Process:
         self._parts = parts
         self._sockets = sockets
         self._worker = make_worker(parts) if with_worker else None
-        self._server: _Server | None = None
+        self._server: Server | None = None
         self._app: FastAPI | None = None
         self._stop = asyncio.Event()
         self._signals_seen = 0
@@ -251,7 +256,11 @@ class _Process:
         await reconciler.rescue(at_start=True)
         serving = await self._start_server() if self._sockets else None  # before the first task: it may still fail
         producing = asyncio.create_task(make_producers(self._parts).run(), name="direct producers")
-        running = [asyncio.create_task(reconciler.run(), name="reconciler"), producing]
+        running = [
+            asyncio.create_task(reconciler.run(), name="reconciler"),
+            asyncio.create_task(watch_event_loop(self._parts.metrics), name="event loop watch"),
+            producing,
+        ]
         ends: list[asyncio.Task[Any]] = []
         if serving is not None:
             ends.append(asyncio.create_task(serving, name="gateway"))
@@ -290,6 +299,7 @@ class _Process:
 
     async def _start_server(self) -> Any:
         settings, parts = self._parts.settings, self._parts
+        parts.metrics.add_source(Backlog(parts.ledger, parts.queue, registry))
         self._app = create_app(
             GatewayServices(
                 tasks=parts.tasks,
@@ -299,20 +309,11 @@ class _Process:
                 signer=parts.signer,
                 operations=parts.operations,
                 keys=parts.keys,
+                metrics=parts.metrics,
             ),
             settings,
         )
-        config = uvicorn.Config(
-            self._app,
-            http=GatewayProtocol,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=5,
-        )
-        self._server = _Server(config)
+        self._server = Server(self._app)
         url = settings.public_url or parts.view.base_url
         if parts.lock is not None:
             parts.lock.announce(gateway_url=local_url(settings))  # for this machine, not the public address

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+import httpx2
 import pytest
 
 from genpulse.cli.api import Api
@@ -126,3 +128,32 @@ def test_descendants_are_found_across_sessions() -> None:
         assert {process.pid, grandchild} <= running().keys()
         process.communicate(b"\n")
     assert process.pid not in running()
+
+
+def test_a_worker_tells_its_metrics_where_the_setting_says(tmp_path: Path) -> None:
+    environment = {**os.environ, "GENPULSE_METRICS_PORT": "0", "GENPULSE_LOG_FORMAT": "text"}
+    with ChildServer() as server:
+        server.start()
+        command = [sys.executable, "-m", "genpulse.cli", "start-worker", "--data-dir", str(server.data_dir)]
+        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as worker:
+            try:
+                assert worker.stderr is not None
+                url = next(
+                    found[0] for line in worker.stderr if (found := re.search(r"http://127.0.0.1:\d+/metrics", line))
+                )
+                text = httpx2.get(url, trust_env=False).text
+                port = url.split(":")[2].split("/")[0]
+                taken = subprocess.run(
+                    command,
+                    env=environment | {"GENPULSE_METRICS_PORT": port},
+                    capture_output=True,
+                    text=True,
+                    timeout=30,
+                    check=False,
+                )
+            finally:
+                worker.terminate()
+                worker.communicate(timeout=30)
+    assert worker.returncode == 0
+    assert "genpulse_event_loop_lag_seconds_count" in text and "genpulse_build_info" in text
+    assert taken.returncode == 1 and f"GENPULSE_METRICS_PORT {port} can't be bound" in taken.stderr

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from genpulse.core.attempt import Backends, Tools
 from genpulse.core.context import Context
 from genpulse.core.files import FileService
+from genpulse.core.metrics import Metrics
 from genpulse.core.models import Job, MediaInfo, State, Task
 from genpulse.core.operations import Operations
 from genpulse.core.progress import ProgressReporter
@@ -50,14 +51,17 @@ class System:
     """Everything but HTTP."""
 
     def __init__(self, database: Database, redis_url: str, folder: Path, **options: Any) -> None:
-        self.ledger = SqlLedger(database)
-        self.queue = RedisManager(redis_url)
+        self.metrics = Metrics()
+        self.ledger = SqlLedger(database, self.metrics)
+        self.queue = RedisManager(redis_url, metrics=self.metrics)
         self.gate = Gate()
         self.registry = Registry()
-        self.signals = Signals(self.queue, TaskView("http://test", lambda file_id: "sig"))
+        self.signals = Signals(self.queue, TaskView("http://test", lambda file_id: "sig"), self.metrics)
         self.files = FileService(self.ledger, ObjectStorage.from_url(None, folder), TextInspector(), min_free_bytes=0)
         limits = Limits(max_queued=options.get("max_queued", 0))
-        self.tasks = TaskService(self.ledger, self.queue, self.registry, self.files, self.signals, limits=limits)
+        self.tasks = TaskService(
+            self.ledger, self.queue, self.registry, self.files, self.signals, limits=limits, metrics=self.metrics
+        )
         self.lease_s = options.get("lease_s", 30.0)
         self.ageing_s = options.get("ageing_s", 300.0)
         self.retention_days = options.get("retention_days", 0.0)
@@ -121,6 +125,7 @@ class System:
             task_timeout_s=options.pop("task_timeout_s", 60),
             max_attempts=3,
             retry_backoff_s=0,
+            metrics=self.metrics,
         )
         settings: dict[str, Any] = {"pools": self.pools, "lease_s": self.lease_s, "drain_s": 5}
         return Worker(tools, self.queue, **settings | options)
@@ -137,6 +142,7 @@ class System:
             ageing_s=self.ageing_s,
             retention_days=self.retention_days,
             pace=self.pace,
+            metrics=self.metrics,
         )
 
     @contextlib.asynccontextmanager

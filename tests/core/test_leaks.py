@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from genpulse.core import service, states
 from genpulse.core.hosts import identify
+from genpulse.core.metrics import _MAX_CHILDREN
 from genpulse.core.models import State, Task
 from genpulse.core.registry import Registry
 from genpulse.core.worker import Worker
@@ -37,6 +38,7 @@ KEPT_IN_MEMORY = {
     "ProgressBoard._here": _KEPT_HERE,
     "BlockingCalls._idle": _IDLE_CONNECTIONS,
     "TaskService._queued": service.COUNTED_TENANTS,
+    "Family._children": _MAX_CHILDREN,
 }
 """All containers that may hold something when nothing is going on, and how much."""
 SIZES = {b"string": None, b"list": "LLEN", b"hash": "HLEN", b"zset": "ZCARD", b"set": "SCARD"}

@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
+from genpulse.core.backlog import Backlog
 from genpulse.core.context import Context
 from genpulse.core.files import FileService
 from genpulse.core.keys import KeyService
@@ -63,14 +64,17 @@ class GatewaySystem(System):
         self.inspector = MediaInspector()
         self.signer = UrlSigner(b"s" * 32)
         self.view = TaskView("http://own", lambda file_id: self.signer.query(file_id, int(time.time()) + 3600))
-        self.signals = Signals(self.queue, self.view)
+        self.signals = Signals(self.queue, self.view, self.metrics)
         self.storage = ObjectStorage.from_url(None, folder)
         self.files = FileService(
             self.ledger, self.storage, self.inspector, min_free_bytes=options.get("min_free_bytes", 0)
         )
         limits = Limits(max_queued=options.get("max_queued", 0))
-        self.tasks = TaskService(self.ledger, self.queue, self.registry, self.files, self.signals, limits=limits)
+        self.tasks = TaskService(
+            self.ledger, self.queue, self.registry, self.files, self.signals, limits=limits, metrics=self.metrics
+        )
         self.keys = KeyService(SqlKeyStore(database))
+        self.metrics.add_source(Backlog(self.ledger, self.queue, self.registry))
         self._register_more()
 
     def _register_more(self) -> None:
@@ -253,6 +257,7 @@ async def serving(system: GatewaySystem, *, with_keys: bool = False, **options: 
         signer=system.signer,
         operations=system.operations,
         keys=system.keys if with_keys else None,
+        metrics=system.metrics,
     )
     app = create_app(services, settings)
     config = uvicorn.Config(

@@ -55,6 +55,7 @@ def test_the_document_is_whole(api: Json) -> None:
         ("GET", "/status"),
         ("GET", "/status/live"),
         ("GET", "/status/ready"),
+        ("GET", "/metrics"),
     }
     text = str(api)
     for name in re.findall(r"#/components/schemas/(\w+)", text):

@@ -9,6 +9,7 @@ import pytest
 from starlette.responses import Response
 
 from genpulse.core.keys import KeyService
+from genpulse.core.metrics import Metrics
 from genpulse.gateway import guard
 from genpulse.settings import Settings
 from tests.gateway.serving import GatewaySystem, Served
@@ -127,7 +128,7 @@ async def test_what_needs_no_key_makes_nobody_an_administrator(system: GatewaySy
 
     settings = Settings(_env_file=None, host="0.0.0.0", data_dir=system.folder)
     for keys, expected in ((system.keys, False), (None, True)):
-        transport = httpx2.ASGITransport(guard.Guard(app, settings, keys))
+        transport = httpx2.ASGITransport(guard.Guard(app, settings, keys, Metrics()))
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as http:
             for path in ("/status/live", "/files/x/y"):
                 assert (await http.get(path)).status_code == 200

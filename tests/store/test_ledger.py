@@ -8,7 +8,7 @@ import pytest
 
 from genpulse.core import states
 from genpulse.core.ids import attempt_token, new_id
-from genpulse.core.ledger import PoolCount, TaskFilter
+from genpulse.core.ledger import TaskFilter
 from genpulse.core.models import LEAST_RANK, NewTask, Priority, State, StoredFile, Submission, Task
 from genpulse.errors import RequestError
 from genpulse.store.ledger import SqlLedger
@@ -287,11 +287,12 @@ async def test_the_least_rank_of_the_others(ledger: SqlLedger) -> None:
 
 
 async def test_counts_by_pool(ledger: SqlLedger) -> None:
-    assert await ledger.pool_counts() == {}
+    assert await ledger.backlog() == []
     tasks = [await accept(ledger) for _ in range(3)]
     await ledger.change(tasks[0].id, states.claim("w"))
     await ledger.change(tasks[1].id, states.request_cancel)
-    assert await ledger.pool_counts() == {"handlers": PoolCount(queued=1, running=1)}
+    found = [(count.pool, count.state, count.tasks) for count in await ledger.backlog()]
+    assert found == [("handlers", "queued", 1), ("handlers", "running", 1)]
 
 
 async def test_pools_that_are_paused_at_once(ledger: SqlLedger) -> None:

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from genpulse.core import states
+from genpulse import logs
+from genpulse.core import lifecycle, states
 from genpulse.core.execution import CancelRequestedError, Execution, OwnershipLostError
 from genpulse.core.files import FileService
 from genpulse.core.handler_run import HandlerRun
 from genpulse.core.ids import attempt_token
 from genpulse.core.ledger import Ledger
+from genpulse.core.metrics import Metrics
 from genpulse.core.models import SECOND, Finished, Job, Json, Snapshot, StoredFile, Suspicion, Task
 from genpulse.core.ports import Backend
 from genpulse.core.progress import ProgressReporter
@@ -83,6 +85,7 @@ class Tools:
     max_attempts: int
     retry_backoff_s: float
     seclusion: Seclusion = field(default_factory=Seclusion)
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 class Attempt:
@@ -109,6 +112,11 @@ class Attempt:
 
     async def run(self) -> None:
         """Bring the task to a terminal state, back into the queue, or to another owner."""
+        with logs.bound(**lifecycle.log_fields(self.task)):
+            lifecycle.started(self._tools.metrics, self.task)
+            await self._run()
+
+    async def _run(self) -> None:
         try:
             self._work_dir.mkdir(parents=True, exist_ok=True)
             await self._supervise()
@@ -182,7 +190,9 @@ class Attempt:
             case Stop.LOST:
                 pass
             case Stop.DRAIN:
-                self._tools.signals.hint(await self.commit(states.hand_back(self.fence)))
+                task = await self.commit(states.hand_back(self.fence))
+                lifecycle.handed_back(self._tools.metrics, task)
+                self._tools.signals.hint(task)
             case Stop.CANCEL if outcome == "too_late" and at_risk:
                 await self._conclude(asyncio.create_task(self._work()))  # it is finished and paid for: fetch it
             case Stop.CANCEL:
@@ -218,7 +228,8 @@ class Attempt:
             backoff_s = self._tools.retry_backoff_s * 2 ** (self.task.attempt - 1) * jitter
             delay_s = max(backoff_s, error.retry_after_s or 0.0)
             await self.log_line(f"Attempt {self.task.attempt} failed: {error.message}")
-            await self.commit(states.retry_later(self.fence, int(delay_s * SECOND), submission))
+            task = await self.commit(states.retry_later(self.fence, int(delay_s * SECOND), submission))
+            lifecycle.retried(self._tools.metrics, task, error.code)
             return
         await self.commit(states.fail(self.fence, error.as_dict(), submission))
 
@@ -265,7 +276,7 @@ class Attempt:
             finished, files = await self._run_handler(handler, job)
         else:
             self._begun.set()
-            self._execution = self._execution or Execution(backend, job, self, self._tools.ledger)
+            self._execution = self._execution or Execution(backend, job, self, self._tools.ledger, self._tools.metrics)
             finished = await self._execution.run()
             self._storing = True
             files = await self._ingest(self._execution, job, finished)
@@ -313,6 +324,7 @@ class Attempt:
             params=params,
             token=attempt_token(task.id, task.attempt),
             work_dir=self._work_dir,
+            traceparent=task.options.get("traceparent"),
         )
         return handler, job, self._tools.backends.of(model)
 

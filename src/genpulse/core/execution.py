@@ -14,6 +14,7 @@ from typing import Protocol
 
 from genpulse.core import states
 from genpulse.core.ledger import Ledger
+from genpulse.core.metrics import Metrics
 from genpulse.core.models import (
     Absent,
     CancelOutcome,
@@ -66,7 +67,7 @@ class Owner(Protocol):
 class Execution:
     """One job on one backend."""
 
-    def __init__(self, backend: Backend, job: Job, owner: Owner, ledger: Ledger) -> None:
+    def __init__(self, backend: Backend, job: Job, owner: Owner, ledger: Ledger, metrics: Metrics) -> None:
         self.backend = backend
         self.checkpoint: Checkpoint | None = None
         self.submission: Submission | None = None
@@ -76,6 +77,7 @@ class Execution:
         self._job = job
         self._owner = owner
         self._ledger = ledger
+        self._metrics = metrics
 
     async def run(self) -> Finished:
         """Start the job or find it again, and follow it to its end.
@@ -146,12 +148,15 @@ class Execution:
     async def _send(self, submission: Submission, prepared: Prepared) -> Checkpoint | Finished:
         """Exactly one send. What its failure means depends on whether this token was ever sent before."""
         self.steady.clear()
+        outcome = "unknown"
         try:
             answer = await self.backend.submit(self._job, prepared)
+            outcome = "accepted" if isinstance(answer, Checkpoint) else "finished"
             if isinstance(answer, Checkpoint):
                 await self._keep(submission, answer)
         except TaskError:
             if submission.sends == 1:
+                outcome = "rejected"
                 self.submission = dataclasses.replace(submission, state="rejected")
                 raise
             # A refusal after an earlier send of unknown outcome proves nothing (reliability study, decision 5).
@@ -162,6 +167,7 @@ class Execution:
         else:
             return answer
         finally:
+            self._metrics.submissions.of(self._job.model, outcome).inc()
             self.steady.set()
         return await self._recover(submission, prepared)
 

@@ -86,6 +86,7 @@ class HandlerRun:
             "priority": self.task.priority,
             "metadata": dict(self.task.metadata),
             "seed": self.task.seed,
+            "traceparent": self._job.traceparent,
         }
         wanted = inspect.signature(getattr(handler, "execute")).parameters  # noqa: B009 - see above
         return (task,) if len(wanted) < 2 else (task, {"task_id": self.task.id, "update_status": self._update_status})

@@ -36,10 +36,12 @@ class TaskFilter:
 
 @dataclass(frozen=True, slots=True)
 class PoolCount:
-    """How many tasks of a pool wait (delayed ones included), and how many are being worked on."""
+    """How many tasks of a pool are in one non-terminal state, and for how long the oldest queued one has been due."""
 
-    queued: int = 0
-    running: int = 0
+    pool: str
+    state: str
+    tasks: int
+    oldest_due_s: float = 0.0
 
 
 class Ledger(Protocol):
@@ -76,8 +78,8 @@ class Ledger(Protocol):
         """Tasks by non-terminal state. Slow with a large backlog: cache it."""
         ...
 
-    async def pool_counts(self) -> Mapping[str, PoolCount]:
-        """The same by pool, of those that have any."""
+    async def backlog(self) -> list[PoolCount]:
+        """Tasks by pool and non-terminal state. As slow as `counts`."""
         ...
 
     async def queued_of(self, tenant: str, cap: int) -> int:

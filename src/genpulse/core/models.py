@@ -213,6 +213,8 @@ class Job:
     """Stable per attempt: a UUID that goes to the remote as idempotency key or as the caller-chosen id."""
     work_dir: Path
     """A private folder for this attempt; removed when the attempt ends."""
+    traceparent: str | None = None
+    """The client's W3C trace context, to be passed on to what a handler or backend calls."""
 
 
 class Recovery(StrEnum):

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from genpulse.core import states
 from genpulse.core.ledger import Ledger, PoolCount
-from genpulse.core.models import PRIORITY_RANK, Json, Priority, State, Task
+from genpulse.core.models import ACTIVE, PRIORITY_RANK, Json, Priority, State, Task
 from genpulse.core.ports import Queue, QueueUnavailableError
 from genpulse.core.registry import Registry
 from genpulse.core.signals import POOLS_CHANNEL
@@ -48,7 +49,7 @@ class Operations:
         self._queue = queue
         self._registry = registry
         self._pools = frozenset(pools)
-        self._counts: tuple[float, Mapping[str, PoolCount]] | None = None
+        self._counts: tuple[float, Sequence[PoolCount]] | None = None
 
     # Pools ------------------------------------------------------------------------------------------------------
 
@@ -56,18 +57,22 @@ class Operations:
         """All pools that models, settings, live workers or tasks name, or that were paused; by name."""
         paused = await self._ledger.pools()
         counts = await self._cached_counts()
+        queued = {count.pool: count.tasks for count in counts if count.state == State.QUEUED}
+        running = Counter[str]()
+        for count in counts:
+            running[count.pool] += count.tasks if count.state in ACTIVE else 0
         slots = _slots(await self._ledger.workers())
         named = {model.pool for model in self._registry.models} | self._pools
         return [
             Pool(
                 name,
                 paused.get(name, False),
-                counts.get(name, PoolCount()).queued,
-                counts.get(name, PoolCount()).running,
+                queued.get(name, 0),
+                running[name],
                 sum(slots.get(name, ())),
                 len(slots.get(name, ())),
             )
-            for name in sorted(named | paused.keys() | counts.keys() | slots.keys())
+            for name in sorted(named | paused.keys() | queued.keys() | running.keys() | slots.keys())
         ]
 
     async def pause(self, name: str) -> Pool:
@@ -99,11 +104,11 @@ class Operations:
                 return pool
         raise RequestError("not_found", "There is no pool with this name; GET /pools lists them.")
 
-    async def _cached_counts(self) -> Mapping[str, PoolCount]:
+    async def _cached_counts(self) -> Sequence[PoolCount]:
         # As slow as the counts of `TaskService.status`, and asked for as often by whoever watches the queue.
         now = time.monotonic()
         if self._counts is None or now - self._counts[0] > _COUNT_CACHE_S:
-            self._counts = (now, await self._ledger.pool_counts())
+            self._counts = (now, await self._ledger.backlog())
         return self._counts[1]
 
     # Order ------------------------------------------------------------------------------------------------------

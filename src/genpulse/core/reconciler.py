@@ -12,10 +12,11 @@ import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-from genpulse.core import hosts, states
+from genpulse.core import hosts, lifecycle, states
 from genpulse.core.cancellation import reraise_cancellation
 from genpulse.core.files import FileService
 from genpulse.core.ledger import Ledger
+from genpulse.core.metrics import Metrics
 from genpulse.core.models import SECOND, Micros, State, Task
 from genpulse.core.ports import Queue, QueueUnavailableError
 from genpulse.core.registry import Registry
@@ -58,6 +59,7 @@ class Reconciler:
         ageing_s: float,
         retention_days: float,
         pace: Pace | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._ledger = ledger
         self._queue = queue
@@ -69,6 +71,7 @@ class Reconciler:
         self._lease: Micros = int(lease_s * SECOND)
         self._retention_days = retention_days
         self._pace = pace or Pace()
+        self._metrics = metrics or Metrics()
         self._due_since: Micros | None = None
         self._cursors: dict[str, tuple[int, Micros, str] | None] = {}
 
@@ -116,6 +119,7 @@ class Reconciler:
             for changed in await asyncio.gather(*changes):
                 if changed.done and changed.task is not None:
                     rescued += 1
+                    lifecycle.rescued(self._metrics, changed.task)
                     self._signals.changed(changed.task)
                     if not changed.task.terminal:
                         self._signals.hint(changed.task)

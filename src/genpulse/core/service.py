@@ -12,10 +12,11 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from genpulse.core import states
+from genpulse.core import lifecycle, states
 from genpulse.core.files import FileService
 from genpulse.core.ids import new_id
 from genpulse.core.ledger import Ledger, TaskFilter
+from genpulse.core.metrics import Metrics
 from genpulse.core.models import ACTIVE, SECOND, Accepted, Event, Json, NewTask, Priority, State, Task
 from genpulse.core.ports import Queue, QueueUnavailableError
 from genpulse.core.registry import Model, Registry
@@ -72,6 +73,7 @@ class TaskService:
         signals: Signals,
         *,
         limits: Limits | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.registry = registry
         self.files = files
@@ -80,6 +82,7 @@ class TaskService:
         self._signals = signals
         self._watcher = Watcher(ledger, queue)
         self._limits = limits or Limits()
+        self._metrics = metrics or Metrics()
         self._queued: dict[str, _QueuedCount] = {}
         self._counts: tuple[float, Mapping[str, int]] | None = None
 
@@ -111,7 +114,7 @@ class TaskService:
             "sandbox": request.sandbox,
             "traceparent": traceparent,
         }
-        accepted = await self._ledger.accept(
+        return await self._accept(
             NewTask(
                 id=task_id or new_id(),
                 tenant=tenant,
@@ -131,7 +134,13 @@ class TaskService:
                 given_id=task_id is not None,
             )
         )
+
+    async def _accept(self, new: NewTask) -> Accepted:
+        began = time.perf_counter()
+        accepted = await self._ledger.accept(new)
         if not accepted.replayed:
+            self._metrics.task_accept_seconds.observe(time.perf_counter() - began)
+            lifecycle.accepted(self._metrics, accepted.task)
             self._signals.changed(accepted.task)
         return accepted
 
@@ -238,8 +247,8 @@ class TaskService:
             pass  # the claim refuses a cancelled task's hint; workers look for cancel requests in the ledger as well
         return changed.task
 
-    async def retry(self, tenant: str, task_id: str) -> Task:
-        """A new task with the same params and seed.
+    async def retry(self, tenant: str, task_id: str, *, traceparent: str | None = None) -> Task:
+        """A new task with the same params and seed; it belongs to the trace of who asks, not to that of the old one.
 
         Raises:
             RequestError: `not_retryable` unless the task failed or was canceled.
@@ -248,7 +257,8 @@ class TaskService:
         if task.state not in {State.FAILED, State.CANCELLED}:
             raise RequestError("not_retryable", f"The task is {task.status}; only a failed or canceled one is retried.")
         await self._check_limits(tenant)
-        accepted = await self._ledger.accept(
+        options = {name: value for name, value in task.options.items() if name != "traceparent"}
+        accepted = await self._accept(
             NewTask(
                 id=new_id(),
                 tenant=tenant,
@@ -258,13 +268,12 @@ class TaskService:
                 priority=Priority(task.priority),
                 params=task.params,
                 metadata=task.metadata,
-                options=task.options,
+                options=options | ({"traceparent": traceparent} if traceparent else {}),
                 seed=task.seed,
                 retry_of=task.id,
                 warnings=task.warnings,
             )
         )
-        self._signals.changed(accepted.task)
         return accepted.task
 
     async def delete(self, tenant: str, task_id: str) -> None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from contextvars import Context
 
+from genpulse.core import lifecycle
+from genpulse.core.metrics import Metrics
 from genpulse.core.models import State, Task
 from genpulse.core.ports import Queue, QueueUnavailableError
 from genpulse.core.view import TaskView
@@ -40,8 +43,9 @@ POOLS_CHANNEL = "pools"
 class Signals:
     """Sends hints and notices after commits. One instance per process; `run` sends, `close` sends the rest."""
 
-    def __init__(self, queue: Queue, view: TaskView) -> None:
+    def __init__(self, queue: Queue, view: TaskView, metrics: Metrics | None = None) -> None:
         self._queue = queue
+        self._metrics = metrics or Metrics()
         self._view = view
         self._hints: dict[str, Task] = {}
         self._notices: deque[Task] = deque(maxlen=_BUFFER)
@@ -52,6 +56,8 @@ class Signals:
         """A task was accepted or changed its state; a queued and due one also gets its hint."""
         if task.state == State.QUEUED and task.available_at <= task.created_at:
             self.hint(task)
+        elif task.terminal:
+            lifecycle.ended(self._metrics, task)
         self._notices.append(task)
         self._wake()
 
@@ -68,7 +74,7 @@ class Signals:
     def _wake(self) -> None:
         self._pending.set()
         if self._sender is None or self._sender.done():
-            self._sender = asyncio.create_task(self._send_all(), name="signals")
+            self._sender = asyncio.create_task(self._send_all(), name="signals", context=Context())  # for all
 
     async def _send_all(self) -> None:
         while self._hints or self._notices:

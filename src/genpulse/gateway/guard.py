@@ -21,7 +21,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+from genpulse import logs
 from genpulse.core.keys import Identity, KeyService
+from genpulse.core.metrics import OTHER, Metrics
+from genpulse.core.traceparent import trace_id_of, valid_traceparent
 from genpulse.errors import RequestError
 from genpulse.gateway.problems import internal_error, problem_response
 from genpulse.settings import Settings
@@ -36,16 +39,22 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _KEYS_CHECK_S = 5.0
 """How soon the first key that is made takes effect."""
 _NEVER = float("-inf")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_NO_ROUTE = "none"
+"""Refused before its route was looked for, or there is none."""
 _log = logging.getLogger(__name__)
 
 Headers: TypeAlias = dict[bytes, bytes]
 
 
 class Guard:
-    """ASGI middleware; puts `tenant` and `admin` (may the asker manage the queue?) into the request's state."""
+    """ASGI middleware; puts `tenant`, `admin` (may the asker manage the queue?) and `traceparent` into the request's
+    state.
+    """
 
-    def __init__(self, app: ASGIApp, settings: Settings, keys: KeyService | None) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, keys: KeyService | None, metrics: Metrics) -> None:
         self._app = app
+        self._metrics = metrics
         self._keys = keys
         self._loopback = is_loopback(settings.host)
         self._hosts = frozenset(host.lower() for host in settings.allowed_hosts)
@@ -60,12 +69,21 @@ class Guard:
             return await self._app(scope, receive, send)
         headers: Headers = dict(scope["headers"])
         request_id = _request_id(headers)
+        traceparent = valid_traceparent(headers.get(b"traceparent", b"").decode("latin-1"))
+        scope.setdefault("state", {})["traceparent"] = traceparent
+        with logs.bound(request_id=request_id.decode(), trace_id=trace_id_of(traceparent)):
+            await self._serve(scope, receive, send, headers, request_id)
+        return None
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, headers: Headers, request_id: bytes) -> None:
+        began = time.perf_counter()
         started = False
 
         async def answer(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                self._measure(scope, message["status"], time.perf_counter() - began)
                 message["headers"] = [
                     *message["headers"],
                     (b"x-request-id", request_id),
@@ -75,7 +93,7 @@ class Guard:
 
         try:
             who = await self._admit(scope, headers)
-            scope.setdefault("state", {}).update(tenant=who.tenant, admin=who.admin)
+            scope["state"].update(tenant=who.tenant, admin=who.admin)
             await self._app(scope, receive, answer)
         except RequestError as error:
             await problem_response(error)(scope, receive, answer)
@@ -86,6 +104,11 @@ class Guard:
                 raise  # the server closes the connection: the client sees that the answer is not whole
             _log.exception("request %s failed", request_id.decode())
             await internal_error()(scope, receive, answer)
+
+    def _measure(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path_format", _NO_ROUTE)
+        method = scope["method"] if scope["method"] in _METHODS else OTHER
+        self._metrics.http_request_seconds.of(route, method, f"{status // 100}xx").observe(seconds)
 
     async def _admit(self, scope: Scope, headers: Headers) -> Identity:
         """Who asks.

@@ -11,6 +11,7 @@ from fastapi import Request
 
 from genpulse.core.files import FileService
 from genpulse.core.keys import KeyService
+from genpulse.core.metrics import Metrics
 from genpulse.core.operations import Operations
 from genpulse.core.registry import Registry
 from genpulse.core.service import TaskService
@@ -39,6 +40,7 @@ class GatewayServices:
     operations: Operations
     keys: KeyService | None = None
     """Who may ask; None: there are no keys and can't be any."""
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,16 @@ def require_admin(request: Request) -> None:
             "forbidden",
             "This key may not manage the queue. Use one that was made with `genpulse keys create --admin`.",
         )
+
+
+def traceparent_of(request: Request) -> str | None:
+    """The trace that this request belongs to, if its client names one."""
+    return request.scope["state"]["traceparent"]
+
+
+def metrics_of(request: Request) -> Metrics:
+    """The metrics of this process."""
+    return request.app.state.metrics
 
 
 def view_of(request: Request) -> TaskView:

@@ -17,6 +17,7 @@ import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from contextvars import Context
 from typing import Any, Generic, TypeVar
 
 _log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class ChildProcess:
         """An exchange is under way, or was given up: its answer may still come, so the child can't be used again."""
         self._process = process
         self._last_words: deque[str] = deque(maxlen=30)
-        self._stderr_task = asyncio.create_task(self._keep_stderr())
+        self._stderr_task = asyncio.create_task(self._keep_stderr(), context=Context())  # it serves many
 
     @classmethod
     async def start(

@@ -26,6 +26,7 @@ from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from genpulse.core.cancellation import reraise_cancellation
+from genpulse.core.metrics import Metrics
 from genpulse.core.ports import QueueUnavailableError
 
 CALL_TIMEOUT_S = 2.0
@@ -82,8 +83,9 @@ class Script:
 class RedisLink:
     """Commands, pipelines and scripts on a pool of connections, and further connections for who must block."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, metrics: Metrics | None = None) -> None:
         self.circuit = Circuit()
+        self._metrics = metrics or Metrics()
         self.address = _without_secrets(url)
         # Options in the URL may say how to reach the server; how we talk to it is ours.
         options: dict[str, Any] = dict(parse_url(url))
@@ -140,6 +142,8 @@ class RedisLink:
 
     def problem(self, error: Exception) -> QueueUnavailableError:
         """What callers are told; opens the circuit when the server can't be reached."""
+        if not isinstance(error, NoScriptError):  # which is how a server says that it was started anew
+            self._metrics.queue_call_errors.inc()
         text = str(error) or "no answer"
         problem = f"queue server {self.address}: {text}"
         if isinstance(error, _UNREACHABLE):

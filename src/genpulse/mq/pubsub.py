@@ -19,6 +19,7 @@ import secrets
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
+from contextvars import Context
 from typing import Any
 
 import orjson
@@ -128,7 +129,7 @@ class Hub:
 
     async def _confirmed(self, channels: Iterable[str]) -> None:
         if self._reader is None or self._reader.done():
-            self._reader = asyncio.create_task(self._read(), name="pubsub")
+            self._reader = asyncio.create_task(self._read(), name="pubsub", context=Context())  # for all
         if self._away:
             return
         loop = asyncio.get_running_loop()

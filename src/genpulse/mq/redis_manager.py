@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal
 
 from genpulse.core.ids import new_id
+from genpulse.core.metrics import Metrics
 from genpulse.core.models import Json
 from genpulse.core.ports import Hint, QueueUnavailableError, Subscription
 from genpulse.mq.blocking import BlockingCalls
@@ -35,10 +36,10 @@ _log = logging.getLogger(__name__)
 class RedisManager:
     """Implements `core.ports.Queue`. One instance per process and event loop; connects when first used."""
 
-    def __init__(self, url: str, *, prefix: str = "") -> None:
+    def __init__(self, url: str, *, prefix: str = "", metrics: Metrics | None = None) -> None:
         """`url` as in REDIS_URL: redis://, rediss:// or unix://. `prefix` goes before every key and channel."""
         self._prefix = prefix
-        self._link = RedisLink(url)
+        self._link = RedisLink(url, metrics)
         self._blocking = BlockingCalls(self._link)
         self._hub = Hub(self._link, prefix)
         self._progress = ProgressBoard(self._link, prefix)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from typing import Any, Generic, TypeVar
 
 from genpulse.errors import RequestError
@@ -29,7 +30,7 @@ class GroupCommit(Generic[Op]):
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((op, future))
         if self._flusher is None or self._flusher.done():
-            self._flusher = asyncio.create_task(self._flush(), name="group-commit")
+            self._flusher = asyncio.create_task(self._flush(), name="group-commit", context=Context())  # for all
         return await future
 
     async def _flush(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from sqlalchemy import Connection, delete, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from genpulse.core.ledger import Changed, PoolCount, TaskFilter
+from genpulse.core.metrics import Metrics
 from genpulse.core.models import (
     TERMINAL,
     Accepted,
@@ -33,13 +35,21 @@ _t, _w, _f, _p = schema.tasks.c, schema.workers.c, schema.files.c, schema.pools.
 class SqlLedger:
     """Implements `core.ledger.Ledger`; accepts and changes of one process share commits."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, metrics: Metrics | None = None) -> None:
         self.database = database
+        self._metrics = metrics or Metrics()
         self._writes: GroupCommit[writes.Write] = GroupCommit(self._run)
 
     async def _run(self, ops: Sequence[writes.Write]) -> Sequence[Accepted | Changed | RequestError]:
-        now = self.database.now
-        return await self.database.write(lambda conn: writes.run(conn, now(conn), ops))
+        now, began = self.database.now, time.perf_counter()
+        try:
+            answers = await self.database.write(lambda conn: writes.run(conn, now(conn), ops))
+        except RequestError as error:
+            self._metrics.ledger_errors.of(error.code).inc()
+            raise
+        self._metrics.ledger_transaction_seconds.observe(time.perf_counter() - began)
+        self._metrics.ledger_batch_size.observe(len(ops))
+        return answers
 
     # Accept and change ------------------------------------------------------------------------------------------
 
@@ -87,8 +97,9 @@ class SqlLedger:
     async def counts(self) -> Mapping[str, int]:
         return await self.database.read(queries.counts)
 
-    async def pool_counts(self) -> Mapping[str, PoolCount]:
-        return await self.database.read(queries.pool_counts)
+    async def backlog(self) -> list[PoolCount]:
+        now = self.database.now
+        return await self.database.read(lambda conn: queries.backlog(conn, now(conn)))
 
     async def queued_of(self, tenant: str, cap: int) -> int:
         return await self.database.read(lambda conn: queries.queued_of(conn, tenant, cap))

@@ -8,7 +8,18 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, exists, func, literal_column, or_, select, tuple_
 
 from genpulse.core.ledger import PoolCount, TaskFilter
-from genpulse.core.models import ACTIVE, PRIORITY_RANK, STATUS_OF, Event, Micros, State, StoredFile, Submission, Task
+from genpulse.core.models import (
+    ACTIVE,
+    PRIORITY_RANK,
+    SECOND,
+    STATUS_OF,
+    Event,
+    Micros,
+    State,
+    StoredFile,
+    Submission,
+    Task,
+)
 from genpulse.store import schema
 
 _t = schema.tasks.c
@@ -75,19 +86,26 @@ def counts(conn: Connection) -> dict[str, int]:
     return {State.QUEUED: queued, **{row[0]: row[1] for row in active}}
 
 
-def pool_counts(conn: Connection) -> dict[str, PoolCount]:
-    """The same by pool."""
-    count = func.count()
-    queued = conn.execute(select(_t.pool, count).where(_is_queued).group_by(_t.pool))
-    waiting = {row[0]: int(row[1]) for row in queued}
-    owned = select(_t.pool, count).where(_t.worker_id.is_not(None), _t.state.in_(ACTIVE)).group_by(_t.pool)
-    running = {row[0]: int(row[1]) for row in conn.execute(owned)}
-    return {pool: PoolCount(waiting.get(pool, 0), running.get(pool, 0)) for pool in waiting.keys() | running.keys()}
-
-
 def least_rank(pool: str, besides: str) -> Select[Any]:
     # The first of an index, not a minimum: it costs the same however many wait.
     return select(_t.rank).where(_is_queued, _t.pool == pool, _t.id != besides).order_by(_t.rank).limit(1)
+
+
+def backlog(conn: Connection, now: Micros) -> list[PoolCount]:
+    """Tasks by pool and non-terminal state, through the same indexes as `counts`."""
+    queued = select(_t.pool, func.count(), func.min(_t.available_at)).where(_is_queued).group_by(_t.pool)
+    active = (
+        select(_t.pool, _t.state, func.count())
+        .where(_t.worker_id.is_not(None), _t.state.in_(ACTIVE))
+        .group_by(_t.pool, _t.state)
+    )
+    return [
+        *(
+            PoolCount(pool, State.QUEUED, tasks, max(0, now - oldest) / SECOND)
+            for pool, tasks, oldest in conn.execute(queued)
+        ),
+        *(PoolCount(*row) for row in conn.execute(active)),
+    ]
 
 
 def queued_of(conn: Connection, tenant: str, cap: int) -> int:

@@ -17,7 +17,7 @@ from genpulse.gateway.openapi import TASK_ID, WAIT, json_content, operation, par
 from genpulse.gateway.query import Query
 from genpulse.gateway.responses import json_response
 from genpulse.gateway.routing import plain_router
-from genpulse.gateway.services import gateway_of, tenant_of, view_of
+from genpulse.gateway.services import gateway_of, tenant_of, traceparent_of, view_of
 from genpulse.gateway.waiting import MAX_WAIT_S, wait_for_end
 
 router = plain_router("Tasks")
@@ -26,7 +26,6 @@ _TASK_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CURSOR = re.compile(r"(\d{1,16}):([0-9a-f-]{36})", re.ASCII)
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _PREFER_WAIT = re.compile(r'wait(?:\s*=\s*"?(\d{1,9})"?)?', re.IGNORECASE | re.ASCII)
-_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _MAX_METADATA_FILTERS = 10
 
 
@@ -66,12 +65,11 @@ async def submit(request: Request) -> Response:
     Query(request)
     key = _idempotency_key(request)
     body = validate(TaskRequest, await read_json(request))
-    traceparent = request.headers.get("traceparent")
     accepted = await gateway_of(request).services.tasks.submit(
         tenant_of(request),
         body,
         idempotency_key=key,
-        traceparent=traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None,
+        traceparent=traceparent_of(request),
     )
     task, headers = accepted.task, _location(request, accepted.task)
     if accepted.replayed:
@@ -168,7 +166,8 @@ async def cancel(request: Request) -> Response:
 )
 async def retry(request: Request) -> Response:
     Query(request)
-    task = await gateway_of(request).services.tasks.retry(tenant_of(request), task_id_of(request))
+    service = gateway_of(request).services.tasks
+    task = await service.retry(tenant_of(request), task_id_of(request), traceparent=traceparent_of(request))
     return json_response(view_of(request).task(task), 202, _location(request, task))
 
 
