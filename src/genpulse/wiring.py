@@ -7,6 +7,7 @@ lock starts and supervises an embedded Valkey; a bare `start-worker` attaches to
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import logging
 import signal
@@ -267,6 +268,7 @@ class _Process:
         if self._worker is not None:
             ends.append(asyncio.create_task(self._worker.run(), name="worker"))
             _log.info("worker %s runs pools %s", self._worker.id, dict(self._parts.settings.pools))
+        _spare_garbage_collection()
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait({stopping, *running, *ends}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -319,6 +321,16 @@ class _Process:
             parts.lock.announce(gateway_url=local_url(settings))  # for this machine, not the public address
         _log.info("GenPulse %s serves %s (try %s/docs)", __version__, url, url)
         return self._server.serve(self._sockets)
+
+
+def _spare_garbage_collection() -> None:
+    """What was made until now stays: don't look through it again and again, and look less often for cycles.
+
+    Under load the collector took 15 % of a gateway's time; by default it looks after 700 new objects, a few requests.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
 
 
 def _bind(settings: Settings) -> socket.socket:

@@ -20,6 +20,8 @@ class Query:
 
     def __init__(self, request: Request, *known: str) -> None:
         self._values: dict[str, list[str]] = {}
+        if not request.scope["query_string"]:
+            return
         prefixes = tuple(name for name in known if name.endswith("."))
         for name, value in request.query_params.multi_items():
             if name not in known and not (prefixes and name.startswith(prefixes)):

@@ -18,7 +18,7 @@ from genpulse.core.ledger import Changed
 from genpulse.core.models import Accepted, Event, Micros, NewTask, StoredFile, Submission, Task
 from genpulse.core.states import Step, accepted, apply
 from genpulse.errors import RequestError
-from genpulse.store import schema
+from genpulse.store import bulk, schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +83,6 @@ def pause_pool(conn: Connection, now: Micros, pool: str, *, paused: bool) -> Non
     conn.execute(insert.values(row).on_conflict_do_update(index_elements=["name"], set_=row))
 
 
-def _insert_keys(conn: Connection) -> Any:
-    insert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(schema.idempotency)
-    return insert.on_conflict_do_nothing()
-
-
 @dataclass(slots=True)
 class Batch:
     """What a transaction is going to write."""
@@ -132,7 +127,7 @@ def _accept(conn: Connection, batch: Batch, news: list[NewTask]) -> list[Accepte
         batch.add_event(task.id, event)
         answers.append(Accepted(task, replayed=False))
     if batch.new_tasks:
-        conn.execute(schema.tasks.insert(), [_row(task) for task in batch.new_tasks])
+        bulk.insert(conn, schema.tasks, [_row(task) for task in batch.new_tasks])
     return answers
 
 
@@ -151,7 +146,8 @@ def _claim_keys(conn: Connection, now: Micros, news: list[NewTask]) -> dict[str,
         }
         for new in keyed
     ]
-    conn.execute(_insert_keys(conn), rows)
+    if bulk.insert_new(conn, schema.idempotency, rows):
+        return {}
     found = conn.execute(_FIND_KEYS, {"keys": [(new.tenant, new.idempotency_key) for new in keyed]})
     records = {(row.tenant, row.key): row for row in found}
     return _replays(conn, {new.id: (new, records[new.tenant, new.idempotency_key]) for new in keyed})
@@ -216,12 +212,12 @@ def _change(conn: Connection, batch: Batch, changes: list[ChangeTask]) -> list[C
 
 def _write_children(conn: Connection, batch: Batch) -> None:
     if batch.events:
-        conn.execute(schema.events.insert(), batch.events)
+        bulk.insert(conn, schema.events, batch.events)
     if batch.submissions:
         rows = {(row.task_id, row.attempt): dataclasses.asdict(row) for row in batch.submissions}
         conn.execute(_upsert(conn), list(rows.values()))
     if batch.files:
-        conn.execute(schema.files.insert(), [dataclasses.asdict(file) for file in batch.files])
+        bulk.insert(conn, schema.files, [dataclasses.asdict(file) for file in batch.files])
 
 
 def _read(conn: Connection, statement: Any, ids: set[str]) -> dict[str, Task]:
