@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from genpulse.core.models import Accepted, Event, Json, Micros, NewTask, StoredFile, Submission, Task
+from genpulse.core.models import Accepted, DueTask, Event, Json, Micros, NewTask, StoredFile, Submission, Task
 from genpulse.core.states import Step
 
 
@@ -89,7 +89,7 @@ class Ledger(Protocol):
     async def submission(self, task_id: str, attempt: int) -> Submission | None: ...
 
     # Work -------------------------------------------------------------------------------------------------------
-    async def due(self, pool: str, limit: int, *, after: tuple[int, Micros, str] | None = None) -> list[Task]:
+    async def due(self, pool: str, limit: int, *, after: tuple[int, Micros, str] | None = None) -> list[DueTask]:
         """Claimable tasks in order of rank and age; `after` = `(rank, available_at, id)` pages on."""
         ...
 

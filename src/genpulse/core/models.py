@@ -122,6 +122,17 @@ TASK_FIELDS = tuple(f.name for f in dataclasses.fields(Task))
 
 
 @dataclass(frozen=True, slots=True)
+class DueTask:
+    """What the queue must know of a claimable task; thousands are looked through, so it is not the whole row."""
+
+    id: str
+    tenant: str
+    pool: str
+    rank: int
+    available_at: Micros
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One entry of a task's log: `type` is `state`, `output` or `log`; `seq` is gap-free from 1."""
 

@@ -17,7 +17,7 @@ from genpulse.core.cancellation import reraise_cancellation
 from genpulse.core.files import FileService
 from genpulse.core.ledger import Ledger
 from genpulse.core.metrics import Metrics
-from genpulse.core.models import SECOND, Micros, State, Task
+from genpulse.core.models import SECOND, DueTask, Micros, State, Task
 from genpulse.core.ports import Queue, QueueUnavailableError
 from genpulse.core.registry import Registry
 from genpulse.core.signals import Signals
@@ -185,7 +185,7 @@ class Reconciler:
                 break
         return count
 
-    async def _mend(self, pool: str, tasks: list[Task]) -> None:
+    async def _mend(self, pool: str, tasks: list[DueTask]) -> None:
         """Push what is missing; move what isn't where its rank belongs, since the queue was away when that changed."""
         if not tasks:
             return
@@ -213,5 +213,5 @@ class Reconciler:
             await self._files.delete(*uploads)
 
 
-def _place(task: Task) -> tuple[int, Micros, str]:
+def _place(task: DueTask) -> tuple[int, Micros, str]:
     return task.rank, task.available_at, task.id

@@ -6,6 +6,8 @@ The gateway translates HTTP to these calls; direct producers and compatible APIs
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -40,6 +42,11 @@ class _QueuedCount:
     counted_at: float
     queued: int
     since: int = 0
+    refreshing: asyncio.Task[None] | None = None
+
+    @property
+    def total(self) -> int:
+        return self.queued + self.since
 
 
 @dataclass(slots=True)
@@ -172,19 +179,36 @@ class TaskService:
         limit = self._limits.max_queued
         if not limit:
             return
-        asked_at, count = time.monotonic(), self._queued.get(tenant)
-        if count is None or asked_at - count.counted_at > _COUNT_CACHE_S:
-            queued = await self._ledger.queued_of(tenant, limit)
-            count = self._queued.get(tenant)
-            if count is None or count.counted_at < asked_at:  # else a request beside this one has counted meanwhile
-                count = self._remember_count(tenant, queued)
-        if count.queued + count.since >= limit:
+        count = self._queued.get(tenant)
+        age_s = math.inf if count is None else time.monotonic() - count.counted_at
+        if count is None or age_s > 2 * _COUNT_CACHE_S or (age_s > _COUNT_CACHE_S and count.total >= limit):
+            count = await self._count(tenant, limit)
+        elif age_s > _COUNT_CACHE_S and count.refreshing is None:
+            # Counting a large backlog takes long: meanwhile the old count, with what came since, has to do.
+            count.refreshing = asyncio.create_task(self._recount(tenant, limit))
+        if count.total >= limit:
             raise RequestError("queue_full", f"You have {limit} tasks waiting, which is the limit.", retry_after_s=10)
         count.since += 1
 
-    def _remember_count(self, tenant: str, queued: int) -> _QueuedCount:
-        self._queued.pop(tenant, None)  # to the end of the order in which they were counted
-        count = self._queued[tenant] = _QueuedCount(time.monotonic(), queued)
+    async def _recount(self, tenant: str, limit: int) -> None:
+        with contextlib.suppress(RequestError):  # the next request asks again
+            await self._count(tenant, limit)
+
+    async def _count(self, tenant: str, limit: int) -> _QueuedCount:
+        asked_at, before = time.monotonic(), self._queued.get(tenant)
+        since = before.since if before is not None else 0
+        try:
+            queued = await self._ledger.queued_of(tenant, limit)
+        except RequestError:
+            if before is not None:
+                before.refreshing = None
+            raise
+        known = self._queued.pop(tenant, None)
+        if known is not None and known.counted_at > asked_at:  # a request beside this one has counted meanwhile
+            count = known
+        else:
+            count = _QueuedCount(time.monotonic(), queued, known.since - since if known is not None else 0)
+        self._queued[tenant] = count  # at the end of the order in which they were counted
         if len(self._queued) > COUNTED_TENANTS:
             del self._queued[next(iter(self._queued))]
         return count

@@ -15,6 +15,7 @@ from genpulse.core.metrics import Metrics
 from genpulse.core.models import (
     TERMINAL,
     Accepted,
+    DueTask,
     Event,
     Json,
     Micros,
@@ -109,9 +110,9 @@ class SqlLedger:
 
     # Work -------------------------------------------------------------------------------------------------------
 
-    async def due(self, pool: str, limit: int, *, after: tuple[int, Micros, str] | None = None) -> list[Task]:
+    async def due(self, pool: str, limit: int, *, after: tuple[int, Micros, str] | None = None) -> list[DueTask]:
         now = self.database.now
-        return await self.database.read(lambda conn: queries.tasks(conn, queries.due(now(conn), pool, limit, after)))
+        return await self.database.read(lambda conn: queries.due(conn, now(conn), pool, limit, after))
 
     async def newly_due(self, since: Micros, limit: int) -> list[Task]:
         now = self.database.now

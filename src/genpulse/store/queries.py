@@ -13,6 +13,7 @@ from genpulse.core.models import (
     PRIORITY_RANK,
     SECOND,
     STATUS_OF,
+    DueTask,
     Event,
     Micros,
     State,
@@ -113,11 +114,13 @@ def queued_of(conn: Connection, tenant: str, cap: int) -> int:
     return conn.execute(select(func.count()).select_from(found)).scalar_one()
 
 
-def due(now: Micros, pool: str, limit: int, after: tuple[int, Micros, str] | None) -> Select[Any]:
-    query = select(schema.tasks).where(_is_queued, _t.pool == pool, _t.available_at <= now)
+def due(conn: Connection, now: Micros, pool: str, limit: int, after: tuple[int, Micros, str] | None) -> list[DueTask]:
+    query = select(_t.id, _t.tenant, _t.pool, _t.rank, _t.available_at)
+    query = query.where(_is_queued, _t.pool == pool, _t.available_at <= now)
     if after is not None:
         query = query.where(tuple_(_t.rank, _t.available_at, _t.id) > after)
-    return query.order_by(_t.rank, _t.available_at, _t.id).limit(limit)
+    query = query.order_by(_t.rank, _t.available_at, _t.id).limit(limit)
+    return [DueTask(*row) for row in conn.execute(query)]
 
 
 def newly_due(now: Micros, since: Micros, limit: int) -> Select[Any]:
