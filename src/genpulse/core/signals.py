@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Sequence
 from contextvars import Context
 
 from genpulse.core import lifecycle
@@ -87,16 +88,17 @@ class Signals:
                     _log.debug("%d hints lost, to be rebuilt: %s", len(hints), error)
             if notices:  # watchers in this process hear them even while the queue is out of reach
                 try:
-                    await self._queue.publish(*(message for task in notices for message in self._messages(task)))
+                    await self._queue.publish(*self._messages(notices))
                 except QueueUnavailableError as error:
                     _log.debug("%d notices lost: %s", len(notices), error)
 
-    def _messages(self, task: Task) -> list[tuple[str, dict[str, object]]]:
-        shown = self._view.task(task, brief=True)
-        return [
-            (task_channel(task.id), shown),
-            (tenant_channel(task.tenant), {"task_id": task.id, "seq": task.last_seq}),
-        ]
+    def _messages(self, tasks: Sequence[Task]) -> list[tuple[str, dict[str, object]]]:
+        """A message for each task, and one for each tenant that lists its changes."""
+        messages = [(task_channel(task.id), self._view.task(task, brief=True)) for task in tasks]
+        changes: dict[str, list[tuple[str, int]]] = {}
+        for task in tasks:
+            changes.setdefault(task.tenant, []).append((task.id, task.last_seq))
+        return [*messages, *((tenant_channel(tenant), {"changes": found}) for tenant, found in changes.items())]
 
     async def close(self) -> None:
         """Send what is left."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -21,6 +22,7 @@ SignFile = Callable[[str], str]
 _FILE_FIELDS = ("name", "kind", "media_type", "bytes", "sha256", "width", "height", "duration_s")
 
 
+@lru_cache(4096)  # a batch of tasks shares its times, and each is shown several times
 def rfc3339(at: Micros | None) -> str | None:
     """A time as clients see it: UTC, milliseconds."""
     if at is None:

@@ -118,8 +118,8 @@ class Watcher:
                 if message is None:
                     yield Idle()
                     continue
-                task_id, seq = str(message[1]["task_id"]), int(message[1]["seq"])
-                task = await self._ledger.get(tenant, task_id)
-                for event in await self._ledger.events(tenant, task_id, seq - 1) if task is not None else []:
-                    if event.seq == seq and task is not None:
-                        yield task, event
+                for task_id, seq in message[1]["changes"]:
+                    task = await self._ledger.get(tenant, task_id)
+                    for event in await self._ledger.events(tenant, task_id, seq - 1) if task is not None else []:
+                        if event.seq == seq and task is not None:
+                            yield task, event
