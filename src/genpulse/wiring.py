@@ -247,6 +247,11 @@ class _Process:
         self._stop = asyncio.Event()
         self._signals_seen = 0
 
+    @property
+    def stuck(self) -> bool:
+        """Does blocking code still run that can't be stopped?"""
+        return self._worker is not None and self._worker.stuck
+
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):

@@ -140,8 +140,12 @@ class Bench:
         assert changed.done and changed.task is not None
         return changed.task
 
+    def attempt(self, task: Task, tools: Tools | None = None) -> Attempt:
+        assert task.started_at is not None
+        return Attempt(task, tools or self.tools, task.started_at)
+
     async def run(self, task: Task) -> Task:
-        await Attempt(task, self.tools).run()
+        await self.attempt(task).run()
         return await self.now(task)
 
     async def now(self, task: Task) -> Task:
@@ -226,7 +230,7 @@ async def test_killed_at_every_commit_nothing_is_paid_twice(
     )
     task = await bench.claimed()
     dying = DyingLedger(bench.ledger, at, before=before)
-    first = asyncio.create_task(Attempt(task, _with_ledger(bench.tools, dying)).run())
+    first = asyncio.create_task(bench.attempt(task, _with_ledger(bench.tools, dying)).run())
     dead = asyncio.create_task(dying.dead.wait())
     await asyncio.wait({first, dead}, return_when=asyncio.FIRST_COMPLETED)
     for ended in (first, dead):
@@ -308,7 +312,7 @@ async def test_free_work_that_failed_is_repeated_up_to_the_limit(make_bench: Any
 async def test_cancel_stops_the_remote_job(make_bench: Any) -> None:
     bench = make_bench(Recovery.IDEMPOTENT)
     bench.remote.gate = asyncio.Event()
-    attempt = Attempt(await bench.claimed(), bench.tools)
+    attempt = bench.attempt(await bench.claimed())
     running = asyncio.create_task(attempt.run())
     task = await bench.until(attempt.task, State.WAITING)
     attempt.stop(Stop.CANCEL)
@@ -322,7 +326,7 @@ async def test_a_finished_paid_result_wins_over_a_cancel(make_bench: Any) -> Non
     bench = make_bench(Recovery.IDEMPOTENT)
     bench.remote.gate = asyncio.Event()
     bench.remote.cancel_outcome = "too_late"
-    attempt = Attempt(await bench.claimed(), bench.tools)
+    attempt = bench.attempt(await bench.claimed())
     running = asyncio.create_task(attempt.run())
     await bench.until(attempt.task, State.WAITING)
     attempt.stop(Stop.CANCEL)
@@ -334,7 +338,7 @@ async def test_a_finished_paid_result_wins_over_a_cancel(make_bench: Any) -> Non
 async def test_a_drain_leaves_the_remote_job_running_and_the_next_owner_resumes_it(make_bench: Any) -> None:
     bench = make_bench(Recovery.NONE)
     bench.remote.gate = asyncio.Event()
-    attempt = Attempt(await bench.claimed(), bench.tools)
+    attempt = bench.attempt(await bench.claimed())
     running = asyncio.create_task(attempt.run())
     await bench.until(attempt.task, State.WAITING)
     attempt.stop(Stop.DRAIN)
@@ -349,7 +353,7 @@ async def test_a_drain_leaves_the_remote_job_running_and_the_next_owner_resumes_
 async def test_a_zombie_touches_nothing(make_bench: Any) -> None:
     bench = make_bench(Recovery.FREE)
     bench.remote.gate = asyncio.Event()
-    zombie = Attempt(await bench.claimed(), bench.tools)
+    zombie = bench.attempt(await bench.claimed())
     running = asyncio.create_task(zombie.run())
     async with asyncio.timeout(5):
         while not bench.remote.sent:

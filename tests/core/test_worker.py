@@ -1,6 +1,8 @@
 """The worker with the real queue and ledger: it runs what is due, once, and lets go what it should."""
 
 import asyncio
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from genpulse.core import states
 from genpulse.core.models import State, Suspicion
 from genpulse.errors import RequestError
+from genpulse.handlers.base import BaseHandler
 from tests.core.system import System
 from tests.servers import ValkeyServer
 
@@ -267,3 +270,68 @@ async def test_progress_is_kept_and_published(system: System) -> None:
     assert types.count("state") == 3
     assert seen[-1].data["status"] == "completed"
     assert [event.seq for event in seen if event.__class__.__name__ == "Event"] == [1, 2, 3]
+
+
+async def test_blocking_code_is_not_canceled_before_it_has_stopped(system: System) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+    stuck(system, begun, may_end)
+    async with system.working():
+        task = await system.submit("stuck")
+        await asyncio.to_thread(begun.wait, 5)
+        asked = await system.tasks.cancel("default", task.id)
+        assert asked.cancel_requested_at is not None
+        ended = await system.tasks.wait(task, 0.3)
+        assert ended.status == "processing", "its thread still runs"
+        may_end.set()
+        assert (await system.end(task)).state == State.CANCELLED
+
+
+async def test_blocking_code_is_not_handed_back_while_it_runs(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genpulse.core.worker._HAND_BACK_S", 0.2)
+    begun, may_end = threading.Event(), threading.Event()
+    stuck(system, begun, may_end)
+    try:
+        async with system.working(drain_s=0) as worker:
+            task = await system.submit("stuck")
+            await asyncio.to_thread(begun.wait, 5)
+        now = await system.ledger.get_any(task.id)
+        assert now is not None and (now.state, now.worker_id) == (State.RUNNING, worker.id)
+        assert worker.stuck, "its process must end at once"
+        assert [row["id"] for row in await system.ledger.workers()] == [worker.id], "nobody takes it over meanwhile"
+    finally:
+        may_end.set()
+
+
+async def test_blocking_code_that_hangs_fails_when_its_time_is_over(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genpulse.core.attempt._STUCK_S", 0.2)
+    begun, may_end = threading.Event(), threading.Event()
+    stuck(system, begun, may_end)
+    try:
+        async with system.working(task_timeout_s=0.2):
+            ended = await system.end(await system.submit("stuck"))
+            assert ended.error is not None and ended.error["code"] == "timeout"
+    finally:
+        may_end.set()
+
+
+def stuck(system: System, begun: threading.Event, may_end: threading.Event) -> None:
+    @system.registry.register("stuck")
+    class Stuck(BaseHandler):
+        def execute(self, task: dict[str, Any]) -> dict[str, Any]:
+            begun.set()
+            may_end.wait(20)
+            return {}
+
+
+async def test_a_rerun_has_what_is_left_until_the_deadline(system: System) -> None:
+    task = await system.submit("hold", deadline_s=1.0)
+    async with system.working(drain_s=0):
+        await system.until(task, State.RUNNING)
+        await asyncio.sleep(0.6)
+    begun = time.monotonic()
+    async with system.working():
+        ended = await system.end(task)
+    assert ended.error is not None and ended.error["code"] == "deadline_exceeded"
+    assert time.monotonic() - begun < 0.8, "0.4 s were left"

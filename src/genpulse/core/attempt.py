@@ -22,7 +22,7 @@ from genpulse.core.handler_run import HandlerRun
 from genpulse.core.ids import attempt_token
 from genpulse.core.ledger import Ledger
 from genpulse.core.metrics import Metrics
-from genpulse.core.models import SECOND, Finished, Job, Json, Snapshot, StoredFile, Suspicion, Task
+from genpulse.core.models import SECOND, Finished, Job, Json, Micros, Snapshot, StoredFile, Suspicion, Task
 from genpulse.core.ports import Backend
 from genpulse.core.progress import ProgressReporter
 from genpulse.core.registry import Handler, Model, Registry
@@ -37,6 +37,8 @@ _log = logging.getLogger(__name__)
 
 _INGEST_TRIES = 4
 _MAX_BACKOFF_S = 30.0
+_STUCK_S = 5.0
+"""So long after a task's time was over its blocking code may still go on; then the task fails without it."""
 
 
 class Stop(StrEnum):
@@ -91,8 +93,9 @@ class Tools:
 class Attempt:
     """Runs one claimed task; `stop` may be called at any time."""
 
-    def __init__(self, task: Task, tools: Tools) -> None:
+    def __init__(self, task: Task, tools: Tools, claimed_at: Micros) -> None:
         self.task = task
+        self._claimed_at = claimed_at
         self.fence = task.fence
         self._tools = tools
         self._reason: Stop | None = None
@@ -146,7 +149,12 @@ class Attempt:
             await self._conclude(work)
             return
         work.cancel()
-        await asyncio.wait({work})
+        over = self._reason in {Stop.TIMEOUT, Stop.DEADLINE}
+        _, stuck = await asyncio.wait({work}, timeout=_STUCK_S if over else self._tools.task_timeout_s)
+        if stuck:
+            _log.error("task %s: its blocking code doesn't return; its thread is given up", self.task.id)
+            work.cancel()
+            await asyncio.wait({work})
         await self._interrupted()
 
     async def _stop_in_time(self) -> None:
@@ -164,10 +172,10 @@ class Attempt:
             self.stop(Stop.TIMEOUT)
 
     def _until_deadline_s(self) -> float | None:
-        if self.task.deadline_at is None or self.task.started_at is None:
+        if self.task.deadline_at is None:
             return None
         # Both times are the database's (invariant 10): only their difference is used.
-        return max(0.0, (self.task.deadline_at - self.task.started_at) / SECOND)
+        return max(0.0, (self.task.deadline_at - self._claimed_at) / SECOND)
 
     async def _until_interruptible(self, work: asyncio.Task[None]) -> None:
         """A send in flight must be answered first; a result that is being stored wins over every reason to stop."""

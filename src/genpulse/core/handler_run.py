@@ -38,6 +38,20 @@ class HandlerContext:
         return await self._run.files.read(self._run.task.tenant, reference, self.work_dir)
 
 
+async def in_thread(call: Callable[..., Any], *arguments: Any) -> Any:
+    """Run blocking code.
+
+    A thread can't be stopped: who cancels this waits for its end, so that no task is told to be stopped, or given to
+    another worker, while its code still runs. A second cancel gives the thread up.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(call, *arguments))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        raise
+
+
 class HandlerRun:
     """One call of `execute`."""
 
@@ -68,7 +82,7 @@ class HandlerRun:
         if inspect.iscoroutinefunction(execute):
             answer = await execute(*arguments)
         else:  # blocking code never runs on the loop
-            answer = await asyncio.to_thread(execute, *arguments)
+            answer = await in_thread(execute, *arguments)
         if answer is not None and not isinstance(answer, dict):
             raise TaskError("internal", f"The handler of {self.task.task_type} must return a dict or None.")
         return Finished(data=cast("Json | None", answer), warnings=tuple(self.warnings)), self._stored

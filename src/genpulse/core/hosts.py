@@ -9,22 +9,24 @@ from pathlib import Path
 from genpulse.core.models import Json
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_PID_SPACE = Path("/proc/self/ns/pid")
 
 
 def identify() -> Json:
     """Host, start of the machine and process, as they are kept in a worker's row."""
     boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else None
-    return {"host": platform.node(), "boot": boot, "pid": os.getpid()}
+    pid_space = str(_PID_SPACE.readlink()) if _PID_SPACE.exists() else None
+    return {"host": platform.node(), "boot": boot, "pid_space": pid_space, "pid": os.getpid()}
 
 
 def crashed(worker: Json) -> bool:
     """Did this silent worker's process die by itself?
 
-    On this host: its process is gone and the machine was not restarted. On another host nothing can be seen; it is
-    taken for a crash, and taken back when the worker wakes up again.
+    On this host: its process is gone and the machine was not restarted. On another host, or in another container,
+    nothing can be seen; it is taken for a crash, and taken back when the worker wakes up again.
     """
     here = identify()
-    if worker.get("host") != here["host"]:
+    if not _sees(here, worker):
         return True
     return worker.get("boot") == here["boot"] and not _is_alive(worker)
 
@@ -35,9 +37,16 @@ def surely_gone(worker: Json) -> bool:
     For a process that has no worker yet: one with its own id can only be a former one (as in a restarted container).
     """
     here = identify()
-    if worker.get("host") != here["host"]:
+    if not _sees(here, worker):
         return False
     return worker.get("boot") != here["boot"] or worker.get("pid") == here["pid"] or not _is_alive(worker)
+
+
+def _sees(here: Json, worker: Json) -> bool:
+    """Containers may share a host name, but not their process ids: pid 1 of one is not pid 1 of another."""
+    if worker.get("host") != here["host"]:
+        return False
+    return worker.get("boot") != here["boot"] or worker.get("pid_space") == here["pid_space"]
 
 
 def _is_alive(worker: Json) -> bool:

@@ -16,10 +16,14 @@ from genpulse.core.states import Step
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """Outcome of a change: `done` is False when the step refused; `task` is the row afterwards, None if missing."""
+    """Outcome of a change: `done` is False when the step refused; `task` is the row afterwards, None if missing.
+
+    `at` is the database's clock in that transaction.
+    """
 
     done: bool
     task: Task | None
+    at: Micros
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from genpulse.core import hosts, states
 from genpulse.core.attempt import Attempt, Stop, Tools
 from genpulse.core.cancellation import reraise_cancellation
 from genpulse.core.ids import new_id
-from genpulse.core.models import Suspicion, Task
+from genpulse.core.models import Micros, Suspicion, Task
 from genpulse.core.ports import Queue, QueueUnavailableError
 from genpulse.core.signals import CANCEL_CHANNEL, POOLS_CHANNEL
 from genpulse.errors import RequestError
@@ -49,6 +49,8 @@ class Worker:
         self._pools_changed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._beat_at = time.monotonic()
+        self.stuck = False
+        """Blocking code didn't end when this worker stopped; its process must end before its lease does."""
         self.ready = asyncio.Event()
         """Set once the worker is registered and takes tasks."""
 
@@ -69,7 +71,8 @@ class Worker:
         async with self._background(self._beat()):
             await self._drain()
         try:
-            await self._ledger.retire_worker(self.id)
+            if not self.stuck:  # else its row must stay: nobody may take over what a thread of this process still does
+                await self._ledger.retire_worker(self.id)
         except RequestError:
             _log.warning("the ledger can't be reached; this worker's lease will run out")
         await self._tools.backends.close()
@@ -199,10 +202,11 @@ class Worker:
 
     async def _claim_and_run(self, task_ids: list[str]) -> None:
         for task_id in task_ids:
-            task = await self._claim(task_id)
-            if task is None:
+            claimed = await self._claim(task_id)
+            if claimed is None:
                 continue
-            attempt = Attempt(task, self._tools)
+            task, claimed_at = claimed
+            attempt = Attempt(task, self._tools, claimed_at)
             superseded = self._attempts.get(task.id)
             if superseded is not None:  # taken from this worker and claimed by it again: the old run must not go on
                 superseded.stop(Stop.LOST)
@@ -214,8 +218,8 @@ class Worker:
                     del self._attempts[task.id]
             return
 
-    async def _claim(self, task_id: str) -> Task | None:
-        """The claimed task; None when it isn't due any more: hints may be stale, repeated or forged."""
+    async def _claim(self, task_id: str) -> tuple[Task, Micros] | None:
+        """The claimed task and when; None when it isn't due any more: hints may be stale, repeated or forged."""
         try:
             changed = await self._ledger.change(task_id, states.claim(self.id))
         except RequestError as error:
@@ -224,7 +228,7 @@ class Worker:
         if not changed.done or changed.task is None:
             return None
         self._tools.signals.changed(changed.task)
-        return None if changed.task.terminal else changed.task
+        return None if changed.task.terminal else (changed.task, changed.at)
 
     # Listen -----------------------------------------------------------------------------------------------------
 
@@ -272,6 +276,7 @@ class Worker:
             attempt.stop(Stop.DRAIN)
         if self._running:
             _, late = await asyncio.wait(self._running, timeout=_HAND_BACK_S)
+            self.stuck = bool(late)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)

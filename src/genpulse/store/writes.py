@@ -194,7 +194,7 @@ def _change(conn: Connection, batch: Batch, changes: list[ChangeTask]) -> list[C
         task = current.get(change.task_id)
         wanted = change.step(task, batch.now) if task is not None else None
         if task is None or wanted is None:
-            answers.append(Changed(False, task))
+            answers.append(Changed(False, task, batch.now))
             continue
         after, events = apply(task, wanted, batch.now)
         current[task.id] = after
@@ -203,7 +203,7 @@ def _change(conn: Connection, batch: Batch, changes: list[ChangeTask]) -> list[C
         if wanted.submission is not None:
             batch.submissions.append(wanted.submission)
         batch.files.extend(wanted.files)
-        answers.append(Changed(True, after))
+        answers.append(Changed(True, after, batch.now))
     rows = [_guarded(before[task_id], task) for task_id, task in current.items() if task is not before[task_id]]
     if rows:
         conn.execute(_UPDATE_TASK, rows)
