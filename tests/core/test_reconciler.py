@@ -108,6 +108,15 @@ async def test_a_delayed_task_starts_when_it_is_due(system: System) -> None:
     assert ended.started_at is not None and ended.started_at >= int(at.timestamp() * 1_000_000)
 
 
+async def test_a_delayed_task_does_not_wait_for_the_next_look(system: System) -> None:
+    system.pace = Pace(due_s=60, hints_s=60)
+    async with system.working():
+        task = await system.submit("shout", run_at=datetime.now(UTC) + timedelta(seconds=0.8))
+        async with system.reconciling():
+            ended = await system.end(task, within_s=5)
+    assert ended.state == State.SUCCEEDED
+
+
 async def test_a_passed_deadline_fails_a_waiting_task(system: System) -> None:
     task = await system.submit("hold", deadline_s=0.05)
     async with system.reconciling():

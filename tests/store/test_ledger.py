@@ -184,8 +184,21 @@ async def test_a_delayed_task_becomes_due(ledger: SqlLedger) -> None:
     assert not (await ledger.change(task.id, states.claim("w"))).done
     while await ledger.now() < now + 160_000:
         await asyncio.sleep(0.02)
-    assert [found.id for found in await ledger.newly_due(now, 10)] == [task.id]
+    assert [found.id for found in await ledger.newly_due((now, ""), now + 150_000, 10)] == [task.id]
+    assert await ledger.newly_due((now, ""), now + 149_999, 10) == []
+    assert await ledger.newly_due((now + 150_000, task.id), now + 150_000, 10) == []
     await claim(ledger, task)
+
+
+async def test_many_that_become_due_at_one_moment_are_paged(ledger: SqlLedger) -> None:
+    now = await ledger.now()
+    tasks = [await accept(ledger, run_at=now + 10_000_000) for _ in range(5)]
+    found: list[str] = []
+    after = (now, "")
+    while page := await ledger.newly_due(after, now + 20_000_000, 2):
+        found += [task.id for task in page]
+        after = (page[-1].available_at, page[-1].id)
+    assert found == sorted(task.id for task in tasks)
 
 
 async def test_a_waiting_task_past_its_deadline_fails(ledger: SqlLedger) -> None:

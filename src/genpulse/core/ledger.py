@@ -97,8 +97,8 @@ class Ledger(Protocol):
         """Claimable tasks in order of rank and age; `after` = `(rank, available_at, id)` pages on."""
         ...
 
-    async def newly_due(self, since: Micros, limit: int) -> list[Task]:
-        """Delayed tasks that became claimable after `since`."""
+    async def newly_due(self, after: tuple[Micros, str], until: Micros, limit: int) -> list[DueTask]:
+        """Delayed tasks that become claimable behind `(available_at, id)` and not after `until`, in this order."""
         ...
 
     async def overdue(self, limit: int) -> list[str]:

@@ -27,9 +27,13 @@ from genpulse.errors import RequestError
 _log = logging.getLogger(__name__)
 
 _PAGE = 500
+_PAGES = 40
 _RETRY_S = 0.3
 _IDEMPOTENCY_DAYS = 7
 _DAY: Micros = 86_400 * SECOND
+_AHEAD: Micros = 2 * SECOND
+"""Delayed tasks are looked for so long before they are due; longer than the pause between two looks."""
+_LATE_S = 0.005
 MAX_CRASHES = 3
 
 
@@ -72,16 +76,23 @@ class Reconciler:
         self._retention_days = retention_days
         self._pace = pace or Pace()
         self._metrics = metrics or Metrics()
-        self._due_since: Micros | None = None
+        self._hinted: tuple[Micros, str] | None = None
+        """How far delayed tasks have been looked for: `(available_at, id)`."""
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._cursors: dict[str, tuple[int, Micros, str] | None] = {}
 
     async def run(self) -> None:
         """Repair until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._every(self._pace.rescue_s, self.rescue))
-            group.create_task(self._every(self._pace.due_s, self.wake_due))
-            group.create_task(self._every(self._pace.hints_s, self.mend_hints))
-            group.create_task(self._every(self._pace.retention_s, self.forget_old))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._every(self._pace.rescue_s, self.rescue))
+                group.create_task(self._every(self._pace.due_s, self.wake_due))
+                group.create_task(self._every(self._pace.hints_s, self.mend_hints))
+                group.create_task(self._every(self._pace.retention_s, self.forget_old))
+        finally:
+            for timer in self._timers.values():
+                timer.cancel()
+            self._timers.clear()
 
     async def _every(self, seconds: float, chore: Callable[[], Awaitable[object]]) -> None:
         while True:
@@ -139,12 +150,7 @@ class Reconciler:
     async def wake_due(self) -> None:
         """Hint delayed tasks that became due, age `low` ones, fail waiting ones whose deadline has passed."""
         now = await self._ledger.now()
-        since = self._due_since if self._due_since is not None else now - self._lease
-        due = await self._ledger.newly_due(since, _PAGE)
-        for task in due:
-            self._signals.hint(task)
-        # A full page: go on behind it next time; `mend_hints` finds what shares its last microsecond.
-        self._due_since = due[-1].available_at if len(due) == _PAGE else now - SECOND
+        await self._hint_delayed(now)
         for task_id in await self._ledger.ageing(now - self._ageing, _PAGE):
             changed = await self._ledger.change(task_id, states.age)
             if changed.done and changed.task is not None:
@@ -154,6 +160,31 @@ class Reconciler:
             if changed.done and changed.task is not None:
                 self._signals.changed(changed.task)
                 await self._queue.remove_task(changed.task.pool, task_id)
+
+    async def _hint_delayed(self, now: Micros) -> None:
+        for _ in range(_PAGES):
+            due = await self._ledger.newly_due(self._hinted or (now - self._lease, ""), now + _AHEAD, _PAGE)
+            for task in due:
+                self._hint_in(task, (task.available_at - now) / SECOND)
+            if len(due) < _PAGE:
+                # A little back: tasks may have been accepted meanwhile that are due before these.
+                self._hinted = (now - SECOND, "")
+                return
+            self._hinted = (due[-1].available_at, due[-1].id)
+
+    def _hint_in(self, task: DueTask, delay_s: float) -> None:
+        """Hint a task at the moment it becomes due, so that it doesn't wait for the next look."""
+        if delay_s <= 0:
+            self._signals.hint(task)
+            return
+
+        def hint() -> None:
+            del self._timers[task.id]
+            self._signals.hint(task)
+
+        if task.id not in self._timers:
+            # A little late, since the claim asks the database's clock: one that comes too early is refused.
+            self._timers[task.id] = asyncio.get_running_loop().call_later(delay_s + _LATE_S, hint)
 
     # Hints ------------------------------------------------------------------------------------------------------
 

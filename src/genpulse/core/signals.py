@@ -14,7 +14,7 @@ from contextvars import Context
 from genpulse.core import lifecycle
 from genpulse.core.metrics import Metrics
 from genpulse.core.models import State, Task
-from genpulse.core.ports import Queue, QueueUnavailableError
+from genpulse.core.ports import Hint, Queue, QueueUnavailableError
 from genpulse.core.view import TaskView
 
 _BATCH = 200
@@ -48,7 +48,7 @@ class Signals:
         self._queue = queue
         self._metrics = metrics or Metrics()
         self._view = view
-        self._hints: dict[str, Task] = {}
+        self._hints: dict[str, Hint] = {}
         self._notices: deque[Task] = deque(maxlen=_BUFFER)
         self._pending = asyncio.Event()
         self._sender: asyncio.Task[None] | None = None
@@ -62,7 +62,7 @@ class Signals:
         self._notices.append(task)
         self._wake()
 
-    def hint(self, task: Task) -> None:
+    def hint(self, task: Hint) -> None:
         """Queue a task's hint."""
         if len(self._hints) < _BUFFER:
             self._hints[task.id] = task

@@ -114,9 +114,8 @@ class SqlLedger:
         now = self.database.now
         return await self.database.read(lambda conn: queries.due(conn, now(conn), pool, limit, after))
 
-    async def newly_due(self, since: Micros, limit: int) -> list[Task]:
-        now = self.database.now
-        return await self.database.read(lambda conn: queries.tasks(conn, queries.newly_due(now(conn), since, limit)))
+    async def newly_due(self, after: tuple[Micros, str], until: Micros, limit: int) -> list[DueTask]:
+        return await self.database.read(lambda conn: queries.newly_due(conn, after, until, limit))
 
     async def overdue(self, limit: int) -> list[str]:
         now = self.database.now

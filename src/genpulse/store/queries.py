@@ -114,23 +114,23 @@ def queued_of(conn: Connection, tenant: str, cap: int) -> int:
     return conn.execute(select(func.count()).select_from(found)).scalar_one()
 
 
+_due_task = select(_t.id, _t.tenant, _t.pool, _t.rank, _t.available_at)
+
+
 def due(conn: Connection, now: Micros, pool: str, limit: int, after: tuple[int, Micros, str] | None) -> list[DueTask]:
-    query = select(_t.id, _t.tenant, _t.pool, _t.rank, _t.available_at)
-    query = query.where(_is_queued, _t.pool == pool, _t.available_at <= now)
+    query = _due_task.where(_is_queued, _t.pool == pool, _t.available_at <= now)
     if after is not None:
         query = query.where(tuple_(_t.rank, _t.available_at, _t.id) > after)
     query = query.order_by(_t.rank, _t.available_at, _t.id).limit(limit)
     return [DueTask(*row) for row in conn.execute(query)]
 
 
-def newly_due(now: Micros, since: Micros, limit: int) -> Select[Any]:
+def newly_due(conn: Connection, after: tuple[Micros, str], until: Micros, limit: int) -> list[DueTask]:
     delayed = and_(_is_queued, _t.available_at > _t.created_at)
-    return (
-        select(schema.tasks)
-        .where(delayed, _t.available_at > since, _t.available_at <= now)
-        .order_by(_t.available_at)
-        .limit(limit)
-    )
+    # The first condition is for the index, the second for many that are due at the same moment.
+    query = _due_task.where(delayed, _t.available_at >= after[0], tuple_(_t.available_at, _t.id) > after)
+    query = query.where(_t.available_at <= until).order_by(_t.available_at, _t.id).limit(limit)
+    return [DueTask(*row) for row in conn.execute(query)]
 
 
 def ageing(since_before: Micros, limit: int) -> Select[Any]:
