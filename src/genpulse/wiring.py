@@ -10,6 +10,7 @@ import asyncio
 import gc
 import ipaddress
 import logging
+import os
 import signal
 import socket
 import sys
@@ -56,6 +57,8 @@ from genpulse.store.ledger import SqlLedger
 from genpulse.store.migrate import SchemaTooNewError, migrate
 
 _log = logging.getLogger(__name__)
+_BACKLOG = 2048
+"""uvicorn's own; the system may allow less."""
 
 
 class StartError(Exception):
@@ -232,7 +235,13 @@ async def _serve(settings: Settings, *, gateway: bool, worker: bool) -> int:
             except OSError as error:
                 message = f"GENPULSE_METRICS_PORT {settings.metrics_port} can't be bound ({error.strerror})."
                 raise StartError(message) from error
-        return await _Process(parts, sockets, with_worker=worker).run()
+        process = _Process(parts, sockets, with_worker=worker)
+        code = await process.run()
+    if process.stuck:
+        # The interpreter would wait for the thread, beyond the lease after which its task is run elsewhere.
+        _log.error("a handler's blocking code doesn't return: this process ends without it")
+        os._exit(code)
+    return code
 
 
 class _Process:
@@ -344,6 +353,7 @@ def _bind(settings: Settings) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
+        listener.listen(_BACKLOG)  # who connects before the server is ready waits, instead of being refused
     except OSError as error:
         listener.close()
         raise StartError(

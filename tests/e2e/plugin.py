@@ -1,6 +1,7 @@
 """A third party's file: one typed handler, one in the scaffold's shape. Loaded by GENPULSE_PLUGINS."""
 
 import asyncio
+import time
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -25,6 +26,15 @@ class WaitThenWrite(BaseHandler):
             await asyncio.sleep(job.params.seconds / 10)
         await context.save(job.params.text.encode(), "text.txt")
         return {"text": job.params.text}
+
+
+@register("block")
+class Block(BaseHandler):
+    """Blocks a thread, which nobody can stop."""
+
+    def execute(self, task: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(task["params"]["seconds"])
+        return {}
 
 
 @register("old-style")

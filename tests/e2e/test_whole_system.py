@@ -143,6 +143,19 @@ def _all_tasks(server: Server) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.slow
+def test_blocking_code_that_does_not_return_cannot_hold_up_a_stop(server: Server) -> None:
+    """Nor is its task run elsewhere while it goes on: the process is gone before the lease is."""
+    server.start(GENPULSE_DRAIN_S="0.5")
+    task = server.submit("block", seconds=60)
+    server.until(task, "processing")
+    before = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - before < 20
+    server.start()
+    assert server.until(task, "processing")["attempt"] == 1
+
+
+@pytest.mark.slow
 def test_sigterm_hands_back_what_it_cannot_finish_and_leaves_nothing(server: Server) -> None:
     server.start(GENPULSE_DRAIN_S="0.5")
     long = server.submit("wait-then-write", seconds=8)

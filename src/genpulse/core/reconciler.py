@@ -42,7 +42,7 @@ class Pace:
     """Seconds between two runs of each chore."""
 
     due_s: float = 1.0
-    rescue_s: float = 2.0
+    rescue_s: float = 1.0
     hints_s: float = 2.0
     retention_s: float = 300.0
 
