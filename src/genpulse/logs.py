@@ -45,7 +45,11 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(entry, default=str).decode()
+        try:
+            return orjson.dumps(entry, default=str).decode()
+        except TypeError:  # half of a surrogate pair, which is no text: shown escaped
+            clean = {name: str(value).encode(errors="backslashreplace").decode() for name, value in entry.items()}
+            return orjson.dumps(clean).decode()
 
 
 class TextFormatter(logging.Formatter):

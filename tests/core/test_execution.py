@@ -34,7 +34,7 @@ from genpulse.core.progress import ProgressReporter
 from genpulse.core.registry import Model, Registry
 from genpulse.core.signals import Signals
 from genpulse.core.view import TaskView
-from genpulse.errors import TaskError
+from genpulse.errors import RequestError, TaskError
 from genpulse.handlers.base import BaseHandler
 from genpulse.mq.redis_manager import RedisManager
 from genpulse.storage.object_storage import ObjectStorage
@@ -252,6 +252,34 @@ async def test_killed_at_every_commit_nothing_is_paid_twice(
     else:
         assert current.state == State.SUCCEEDED
         assert bench.remote.sent
+
+
+class ForgetfulLedger:
+    """A ledger that commits the n-th change and loses its answer, as a database does whose connection breaks then."""
+
+    def __init__(self, ledger: SqlLedger, at: int) -> None:
+        self._ledger, self._left = ledger, at
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    async def change(self, task_id: str, step: states.Step) -> Any:
+        self._left -= 1
+        changed = await self._ledger.change(task_id, step)
+        if self._left == 0:
+            raise RequestError("unavailable", "The database can't be reached.")
+        return changed
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.parametrize("recovery", BACKEND_CLASSES)
+async def test_a_commit_whose_answer_is_lost_changes_nothing(make_bench: Any, recovery: Recovery, at: int) -> None:
+    bench = make_bench(recovery)
+    task = await bench.claimed()
+    await bench.attempt(task, _with_ledger(bench.tools, ForgetfulLedger(bench.ledger, at))).run()
+    ended = await bench.now(task)
+    assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
+    assert len(bench.remote.sent) == 1
 
 
 def _with_ledger(tools: Tools, ledger: Any) -> Tools:

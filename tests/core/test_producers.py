@@ -83,7 +83,9 @@ async def test_a_repeated_id_is_ignored_and_with_another_body_rejected(system: S
 
 
 async def _nothing_left(redis: Redis) -> bool:
-    return not await redis.llen("tasks:pending") and not await redis.keys("tasks:ingress:*")
+    async with redis.pipeline(transaction=True) as both:  # at one moment: entries move from one to the other
+        pending, held = await both.llen("tasks:pending").keys("tasks:ingress:*").execute()
+    return not pending and not held
 
 
 REJECTED = [
@@ -242,3 +244,26 @@ async def test_equal_ids_in_two_processes_make_one_task(system: System, make_sys
         await until(lambda: _nothing_left(redis))
     assert await _count(system, 1)
     assert await redis.llen("tasks:rejected") == 0
+
+
+async def test_junk_beside_the_entries_does_no_harm(system: System, redis: Redis) -> None:
+    await redis.zadd("tasks:consumers", {b"\xff\xfe": 1})
+    await redis.set("tasks:ingress:odd", "a string")
+    await redis.zadd("tasks:consumers", {"odd": 1})
+    await redis.lpush("tasks:pending", json.dumps({"task_type": "shout"}))
+    async with producing(system):
+        await asyncio.sleep(0.3)
+        await redis.delete("tasks:ingress:odd")
+        await until(lambda: _count(system, 1))
+
+
+async def test_a_consumer_that_slept_and_died_loses_nothing(system: System, redis: Redis) -> None:
+    """Taken for dead while its machine was suspended, it took one more entry when it woke up, then it died."""
+    now, _ = await redis.time()
+    await redis.zadd("tasks:consumers", {"sleeper": now - DEAD_AFTER_S - 1})
+    other = system.queue.ingress("other")
+    assert await other.recover() == 0
+    await redis.lpush("tasks:ingress:sleeper", json.dumps({"task_type": "shout"}))
+    assert await other.recover() == 1
+    async with producing(system):
+        await until(lambda: _count(system, 1))

@@ -335,3 +335,37 @@ async def test_a_rerun_has_what_is_left_until_the_deadline(system: System) -> No
         ended = await system.end(task)
     assert ended.error is not None and ended.error["code"] == "deadline_exceeded"
     assert time.monotonic() - begun < 0.8, "0.4 s were left"
+
+
+async def test_a_claim_whose_answer_was_lost_is_made_good(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row says running, and nobody else would take it as long as its owner lives."""
+    monkeypatch.setattr("genpulse.core.worker._LOOK_S", 0.1)
+    commit, lost = system.ledger.change, []
+
+    async def change(task_id: str, step: Any) -> Any:
+        changed = await commit(task_id, step)
+        if not lost and changed.done and changed.task.state == State.RUNNING:
+            lost.append(task_id)
+            raise RequestError("unavailable", "The database can't be reached.")
+        return changed
+
+    monkeypatch.setattr(system.ledger, "change", change)
+    async with system.working():
+        task = await system.submit("shout")
+        ended = await system.end(task)
+    assert lost == [task.id]
+    assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
+
+
+async def test_a_handler_that_is_cancelled_from_inside_fails(system: System) -> None:
+    @system.registry.register("undone")
+    class Undone(BaseHandler):
+        async def execute(self, task: dict[str, Any]) -> dict[str, Any]:
+            helper = asyncio.ensure_future(asyncio.sleep(10))
+            helper.cancel()
+            await helper
+            return {}
+
+    async with system.working():
+        ended = await system.end(await system.submit("undone"))
+    assert ended.error is not None and ended.error["code"] == "internal"

@@ -284,6 +284,26 @@ async def test_more_than_the_limit_waits_outside(make_served: Callable[..., Awai
     assert int(refused.headers["retry-after"]) > 0 and refused.json()["error"]["type"] == "rate_limit_error"
 
 
+async def test_a_full_queue_still_knows_what_it_accepted(make_served: Callable[..., Awaitable[Served]]) -> None:
+    served = await make_served()
+    served.system.tasks._limits = type(served.system.tasks._limits)(max_queued=1)
+    request = {"json": {"task_type": "tick"}, "headers": {"Idempotency-Key": "k"}}
+    first = await served.http.post("/task", **request)
+    again = await served.http.post("/task", **request)
+    assert (again.status_code, again.headers["idempotent-replayed"]) == (202, "true")
+    assert again.json()["task_id"] == first.json()["task_id"]
+    other = await served.http.post("/task", json={"task_type": "paint"}, headers={"Idempotency-Key": "k"})
+    assert other.status_code == 429
+
+
+async def test_what_has_run_makes_room_at_once(make_served: Callable[..., Awaitable[Served]]) -> None:
+    served = await make_served()
+    served.system.tasks._limits = type(served.system.tasks._limits)(max_queued=2)
+    async with served.system.working():
+        for _ in range(7):
+            await served.finished("paint")
+
+
 async def test_progress_is_shown_while_it_runs(served: Served) -> None:
     async with served.system.working():
         task = await served.submit("tick")

@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from genpulse.mq import RedisIngress, RedisManager
-from genpulse.mq.ingress import DEAD_AFTER_S
+from genpulse.mq.ingress import DEAD_AFTER_S, FORGOTTEN_AFTER_S
 
 
 @pytest.fixture
@@ -102,8 +102,17 @@ async def test_what_a_dead_consumer_held_goes_back_in_order(redis_manager: Redis
     await redis.zadd("tasks:consumers", {"dead": now - DEAD_AFTER_S - 1})
     assert await alive.recover() == 4
     assert await take(alive) == [*taken, b"entry 4"]
-    assert await redis.zrange("tasks:consumers", 0, -1) == [b"alive"]
     assert await redis.exists("tasks:ingress:dead") == 0
+
+
+async def test_a_consumer_that_was_silent_for_long_is_forgotten(redis_manager: RedisManager, redis: Redis) -> None:
+    """Not at once: one that only slept may take one more entry when it wakes up, and die then."""
+    now, _ = await redis.time()
+    await redis.zadd("tasks:consumers", {"slept": now - 600, "gone": now - FORGOTTEN_AFTER_S - 1})
+    await redis.lpush("tasks:ingress:slept", "one")
+    await redis.lpush("tasks:ingress:gone", "two")
+    assert await redis_manager.ingress("alive").recover() == 2
+    assert await redis.zrange("tasks:consumers", 0, -1) == [b"slept"]
 
 
 async def test_a_consumer_that_waits_is_alive(redis_manager: RedisManager, redis: Redis) -> None:

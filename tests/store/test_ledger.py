@@ -323,3 +323,32 @@ async def test_pools_are_paused_and_resumed(ledger: SqlLedger) -> None:
     assert await ledger.paused_pools() == {"local"}
     await ledger.pause_pool("local", paused=False)
     assert await ledger.paused_pools() == frozenset()
+
+
+FILTERS = [
+    (True, "true", "True"),
+    (False, "false", "0"),
+    (5, "5", "5.0"),
+    (5.0, "5.0", "5"),
+    (1e22, "1e22", "1e21"),
+    ("true", "true", "TRUE"),
+    ("5", "5", "05"),
+    ("", "", "x"),
+    ("é😀", "é😀", "é"),
+]
+
+
+@pytest.mark.parametrize(("value", "found_by", "not_by"), FILTERS)
+async def test_metadata_is_found_by_what_it_says(ledger: SqlLedger, value: Any, found_by: str, not_by: str) -> None:
+    """The same on both databases, whatever they make of booleans and numbers."""
+    task = await accept(ledger, metadata={"a.b[0]": value})
+    for asked, found in ((found_by, [task.id]), (not_by, [])):
+        tasks = await ledger.list("default", TaskFilter(metadata={"a.b[0]": asked}))
+        assert [listed.id for listed in tasks] == found, asked
+
+
+async def test_delayed_tasks_are_not_before_those_that_are_due(ledger: SqlLedger) -> None:
+    now = await ledger.now()
+    await accept(ledger, run_at=now + 3_600_000_000, priority=Priority.HIGH)
+    task = await accept(ledger)
+    assert await ledger.position(task) == 1

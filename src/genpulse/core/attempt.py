@@ -16,6 +16,7 @@ from pathlib import Path
 
 from genpulse import logs
 from genpulse.core import lifecycle, states
+from genpulse.core.cancellation import reraise_cancellation
 from genpulse.core.execution import CancelRequestedError, Execution, OwnershipLostError
 from genpulse.core.files import FileService
 from genpulse.core.handler_run import HandlerRun
@@ -221,11 +222,20 @@ class Attempt:
             await self.commit(states.cancelled(self.fence))
         except OwnershipLostError:
             raise
+        except asyncio.CancelledError:
+            reraise_cancellation()
+            # Nobody of ours cancelled it: something that the handler awaited was.
+            _log.exception("task %s: its handler was cancelled from inside", self.task.id)
+            await self._fail(
+                TaskError("internal", "The handler was cancelled from inside.", money_at_risk=self._at_risk())
+            )
         except Exception:  # noqa: BLE001 - a handler's bug ends its task, not the worker
             _log.exception("task %s failed unexpectedly", self.task.id)
-            at_risk = self._execution is not None and self._execution.money_at_risk
             message = "An unexpected error; the server's log has it under this task's id."
-            await self._fail(TaskError("internal", message, money_at_risk=at_risk))
+            await self._fail(TaskError("internal", message, money_at_risk=self._at_risk()))
+
+    def _at_risk(self) -> bool:
+        return self._execution is not None and self._execution.money_at_risk
 
     async def _fail(self, error: TaskError) -> None:
         """End the attempt: again later where the error is worth it and costs nothing twice, else for good."""
@@ -250,22 +260,32 @@ class Attempt:
             OwnershipLostError: the step was refused.
         """
         backoff_s = 0.2
+        repeated = False
         while True:
             try:
                 changed = await self._tools.ledger.change(self.task.id, step)
             except RequestError as error:
                 if self._reason == Stop.LOST:
                     raise OwnershipLostError from error
+                repeated = True
                 await asyncio.sleep(backoff_s)
                 backoff_s = min(backoff_s * 2, _MAX_BACKOFF_S)
                 continue
-            if not changed.done or changed.task is None:
+            if changed.task is None or not (changed.done or (repeated and self._landed(changed.task))):
                 raise OwnershipLostError
             moved = changed.task.last_seq != self.task.last_seq
             self.task = changed.task
             if moved:
                 self._tools.signals.changed(changed.task)
             return changed.task
+
+    def _landed(self, now: Task) -> bool:
+        """Was a write committed whose answer was lost?
+
+        Only its owner moves a task whose fence is still the claimed one, and ends it with the next.
+        """
+        moved = now.fence == self.fence and now.state != self.task.state
+        return moved or (now.terminal and now.fence == self.fence + 1)
 
     def report(self, snapshot: Snapshot) -> None:
         """Pass progress on, unless the attempt is over: a handler may have left something running that still tells."""

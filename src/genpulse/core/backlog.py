@@ -17,6 +17,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from genpulse.core.ledger import Ledger, PoolCount
 from genpulse.core.metrics import PREFIX
 from genpulse.core.models import ACTIVE, State
+from genpulse.core.patience import within
 from genpulse.core.ports import Queue, QueueUnavailableError
 from genpulse.core.registry import Model, Registry
 from genpulse.errors import RequestError
@@ -73,10 +74,10 @@ class Backlog:
 
     async def _look_at_ledger(self, seen: _Seen) -> None:
         with contextlib.suppress(RequestError, TimeoutError):  # that it is down is what the metrics then say
-            async with asyncio.timeout(_LIMIT_S):
-                paused = await self._ledger.paused_pools()
-                workers = len(await self._ledger.workers())
-                seen.counts, seen.paused, seen.workers = await self._ledger.backlog(), paused, workers
+            paused = await within(_LIMIT_S, self._ledger.paused_pools())
+            workers = len(await within(_LIMIT_S, self._ledger.workers()))
+            seen.counts, seen.paused = await within(_LIMIT_S, self._ledger.backlog()), paused
+            seen.workers = workers
 
     async def _look_at_queue(self, seen: _Seen) -> None:
         with contextlib.suppress(QueueUnavailableError):

@@ -12,12 +12,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from genpulse.core.models import Micros
+from genpulse.core.patience import within
+from genpulse.errors import RequestError
 
 _KEY = re.compile(r"^gp_([a-z0-9]{8})_([A-Za-z0-9]{43})$")
 _TENANT = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}$")
 _ALPHABET = string.ascii_letters + string.digits
 _CACHE_S = 5.0
 """How long a revoked key may still be honoured."""
+_LOOKUP_S = 2.0
+_TRUSTED_S = 600.0
+"""The same while the database doesn't answer; little works then but /status and /metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +55,21 @@ class KeyStore(Protocol):
     async def revoke_key(self, key_id: str) -> bool: ...
 
 
+@dataclass(slots=True)
+class _Known:
+    """What the store said of a key id, and when it was asked and when it answered last."""
+
+    row: ApiKey | None
+    looked_at: float
+    confirmed_at: float
+
+
 class KeyService:
     """Makes, checks, lists and revokes keys."""
 
     def __init__(self, store: KeyStore) -> None:
         self._store = store
-        self._cache: dict[str, tuple[float, ApiKey | None]] = {}
+        self._cache: dict[str, _Known] = {}
 
     async def create(self, tenant: str, name: str = "", *, admin: bool = False) -> tuple[str, ApiKey]:
         """A new key: its text, to be shown once, and its row.
@@ -82,13 +96,20 @@ class KeyService:
         return Identity(row.tenant, row.admin)
 
     async def _lookup(self, key_id: str) -> ApiKey | None:
-        now, cached = time.monotonic(), self._cache.get(key_id)
-        if cached is not None and now - cached[0] < _CACHE_S:
-            return cached[1]
-        row = await self._store.key(key_id)
+        now, known = time.monotonic(), self._cache.get(key_id)
+        if known is not None and now - known.looked_at < _CACHE_S:
+            return known.row
+        try:
+            row = await within(_LOOKUP_S, self._store.key(key_id))
+        except (RequestError, TimeoutError) as error:
+            # What tells that the database is away, /status say, must not depend on it.
+            if known is None or now - known.confirmed_at > _TRUSTED_S:
+                raise RequestError("unavailable", "The database with the keys doesn't answer.") from error
+            known.looked_at = time.monotonic()
+            return known.row
         if len(self._cache) > 10_000:
             self._cache.clear()
-        self._cache[key_id] = (now, row)
+        self._cache[key_id] = _Known(row, looked_at=now, confirmed_at=now)
         return row
 
     async def list(self) -> list[ApiKey]:

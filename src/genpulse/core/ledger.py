@@ -62,6 +62,10 @@ class Ledger(Protocol):
         """Run a step of the state machine on the locked row and commit what it returns."""
         ...
 
+    async def replay(self, tenant: str, key: str, body_hash: str) -> Task | None:
+        """The task of an idempotency key that was used with the same body."""
+        ...
+
     async def delete(self, tenant: str, task_id: str) -> list[StoredFile]:
         """Remove a terminal task with its events, submissions and file rows; returns the files to delete."""
         ...
@@ -135,6 +139,10 @@ class Ledger(Protocol):
     async def workers(self) -> list[Json]: ...
     async def bury_workers(self, lease: Micros) -> list[Json]:
         """Declare workers dead that were silent for so long (0: all); returns their rows."""
+        ...
+
+    async def owned(self, worker_id: str) -> Mapping[str, int]:
+        """The tasks that a worker has claimed, with their fences."""
         ...
 
     async def orphans(self, limit: int) -> list[Task]:

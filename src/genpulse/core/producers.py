@@ -50,6 +50,10 @@ class DirectProducers:
                     reraise_cancellation(error)
                     _log.debug("no entries can be taken: %s", error)
                     await asyncio.sleep(random.uniform(*_LATER_S))  # noqa: S311 - jitter is no secret
+                except Exception as error:  # noqa: BLE001 - whatever somebody wrote into Redis, the next turn must come
+                    reraise_cancellation(error)
+                    _log.exception("taking entries failed")
+                    await asyncio.sleep(random.uniform(*_LATER_S))  # noqa: S311 - as above
         finally:
             await self._ingress.close()
 

@@ -20,6 +20,7 @@ from genpulse.core.ids import new_id
 from genpulse.core.ledger import Ledger, TaskFilter
 from genpulse.core.metrics import Metrics
 from genpulse.core.models import ACTIVE, SECOND, Accepted, Event, Json, NewTask, Priority, State, Task
+from genpulse.core.patience import within
 from genpulse.core.ports import Queue, QueueUnavailableError
 from genpulse.core.registry import Model, Registry
 from genpulse.core.requests import TaskRequest, body_hash, validate
@@ -28,8 +29,11 @@ from genpulse.core.watch import Idle, Seen, Watcher
 from genpulse.errors import FieldError, InvalidFieldError, RequestError
 
 _COUNT_CACHE_S = 2.0
+_RECOUNT_S = 0.25
+"""So long a count that says "full" is believed."""
 COUNTED_TENANTS = 1000
 """Tenants whose queued tasks are remembered; of one more, the one that was counted longest ago is counted again."""
+_PROBE_S = 2.0
 _MAX_SEED = 2**53 - 1
 _WITHOUT_EFFECT = ("callback_url", "cache", "sandbox")
 """Fields of the contract that nothing reads yet: said, not silently ignored."""
@@ -113,8 +117,18 @@ class TaskService:
             RequestError: what is wrong with the request, `queue_full`, `storage_full`, `unavailable`,
                 `idempotency_key_reused`.
         """
-        model, warnings, seed = self._check(request)
-        await self._check_limits(tenant)
+        key_hash = body_hash(request) if idempotency_key else None
+        try:
+            model, warnings, seed = self._check(request)
+            await self._check_limits(tenant)
+        except RequestError:
+            # It may have been accepted before the queue was full, say: a repeat then gets its task all the same.
+            earlier = (
+                await self._ledger.replay(tenant, idempotency_key, key_hash) if idempotency_key and key_hash else None
+            )
+            if earlier is None:
+                raise
+            return Accepted(earlier, replayed=True)
         options: Json = {
             "callback_url": request.callback_url,
             "cache": request.cache or None,
@@ -137,7 +151,7 @@ class TaskService:
                 deadline_s=request.deadline_s,
                 warnings=warnings,
                 idempotency_key=idempotency_key,
-                body_hash=body_hash(request) if idempotency_key else None,
+                body_hash=key_hash,
                 given_id=task_id is not None,
             )
         )
@@ -181,8 +195,9 @@ class TaskService:
             return
         count = self._queued.get(tenant)
         age_s = math.inf if count is None else time.monotonic() - count.counted_at
-        if count is None or age_s > 2 * _COUNT_CACHE_S or (age_s > _COUNT_CACHE_S and count.total >= limit):
-            count = await self._count(tenant, limit)
+        full = count is not None and count.total >= limit and (count.since or age_s > _RECOUNT_S)
+        if count is None or age_s > 2 * _COUNT_CACHE_S or full:
+            count = await self._count(tenant, limit)  # nothing is refused because of an old count
         elif age_s > _COUNT_CACHE_S and count.refreshing is None:
             # Counting a large backlog takes long: meanwhile the old count, with what came since, has to do.
             count.refreshing = asyncio.create_task(self._recount(tenant, limit))
@@ -322,9 +337,10 @@ class TaskService:
         await report.check("storage", self.files.check_space(), fatal=True)
         counts: Mapping[str, int] | None = None
         if report.components["database"]["status"] == "ok":
-            counts = await self._cached_counts()
-            workers = await self._ledger.workers()
-            report.add("workers", None if workers else "no worker is running", fatal=False, count=len(workers))
+            with contextlib.suppress(RequestError, TimeoutError):  # it has just gone away: no figures
+                counts = await within(_PROBE_S, self._cached_counts())
+                workers = await within(_PROBE_S, self._ledger.workers())
+                report.add("workers", None if workers else "no worker is running", fatal=False, count=len(workers))
         return ServiceStatus(
             report.status,
             report.components,

@@ -29,6 +29,8 @@ _POP_S = 5.0
 _LEDGER_POLL_S = 1.0
 """How often a worker looks for due tasks in the ledger while the queue is out of reach (invariant 1)."""
 _HAND_BACK_S = 5.0
+_LOOK_S = 5.0
+"""Between two looks for tasks that this worker owns and doesn't run; a claim takes no longer."""
 
 
 class Worker:
@@ -246,13 +248,36 @@ class Worker:
 
     async def _poll(self) -> None:
         """Without the queue, and for lost messages: look into the ledger about once a second."""
+        unattended: Mapping[str, int] = {}
+        look_at = 0.0
         while True:
             with contextlib.suppress(RequestError):
                 await self._look_for_pauses()
                 for task_id in await self._ledger.cancel_requested(self.id) if self._attempts else ():
                     self._cancel(task_id)
+                if time.monotonic() >= look_at:
+                    look_at = time.monotonic() + _LOOK_S
+                    unattended = await self._give_back_unattended(unattended)
             reraise_cancellation()
             await asyncio.sleep(_LEDGER_POLL_S)
+
+    async def _give_back_unattended(self, before: Mapping[str, int]) -> Mapping[str, int]:
+        """Hand back what this worker owns and doesn't run, and did so at the last look already.
+
+        That can be when the database committed a write and its answer was lost: of a claim, or of a step that was then
+        refused as repeated. As long as this worker lives, nobody else would take such a task.
+        """
+        owned = await self._ledger.owned(self.id)
+        found = {task_id: fence for task_id, fence in owned.items() if task_id not in self._attempts}
+        for task_id, fence in found.items():
+            if before.get(task_id) != fence:
+                continue
+            changed = await self._ledger.change(task_id, states.hand_back(fence))
+            if changed.done and changed.task is not None:
+                _log.warning("task %s was owned and not run by this worker; handed back", task_id)
+                self._tools.signals.changed(changed.task)
+                self._tools.signals.hint(changed.task)
+        return found
 
     async def _look_for_pauses(self) -> None:
         paused = await self._ledger.paused_pools()

@@ -27,6 +27,8 @@ SHOWN_BYTES = 1 << 20
 """So much of a rejected entry is kept; no entry that long is accepted."""
 DEAD_AFTER_S = 15
 """A consumer that took nothing and waited for nothing for so long is taken for dead; wrongly, it costs nothing."""
+FORGOTTEN_AFTER_S = 3600
+"""One that only slept, suspended with its machine say, may still take an entry when it wakes up, and die then."""
 _BATCH = 50
 """Entries taken at once: they share the ledger's commits."""
 _TAKE, _REJECT, _RECOVER = Script("take"), Script("reject"), Script("recover")
@@ -57,7 +59,8 @@ class RedisIngress:
         if first is None:
             return []
         ids = [new_id() for _ in range(_BATCH)]
-        taken: list[bytes] = await self._link.run(_TAKE, [self._held, self._pending], [first, *ids])
+        keys = [self._held, self._pending, self._consumers]
+        taken: list[bytes] = await self._link.run(_TAKE, keys, [self._consumer, SHOWN_BYTES + 1, *ids])
         return [_entry(held) for held in taken]
 
     async def done(self, *entries: Entry) -> None:
@@ -72,15 +75,12 @@ class RedisIngress:
 
     async def give_back(self) -> int:
         """Give all back that this consumer still holds, as the next to be taken; returns how many."""
-        return await self._give_back(self._consumer, 0)
+        return int(await self._link.run(_RECOVER, [self._pending, self._consumers], [self._lists, self._consumer]))
 
     async def recover(self) -> int:
         """Give back what dead consumers hold; returns how many. Safe in many processes; call it now and then."""
-        now = int((await self._link.call("TIME"))[0])
-        silent = await self._link.call("ZRANGEBYSCORE", self._consumers, "-inf", now - DEAD_AFTER_S)
-        count = 0
-        for consumer in silent:
-            count += await self._give_back(consumer.decode(), DEAD_AFTER_S)
+        args = [self._lists, "", DEAD_AFTER_S, FORGOTTEN_AFTER_S]
+        count = int(await self._link.run(_RECOVER, [self._pending, self._consumers], args))
         if count:
             _log.warning("%d entries of dead consumers went back to %s", count, self._pending)
         return count
@@ -89,16 +89,13 @@ class RedisIngress:
         """Give back what this consumer still holds, and sign off."""
         try:
             await self.give_back()
+            await self._link.call("ZREM", self._consumers, self._consumer)
         except QueueUnavailableError as error:
             _log.debug("%s will be recovered by others: %s", self._held, error)
 
     async def _undo(self, reply: bytes) -> None:
         del reply
         await self.give_back()
-
-    async def _give_back(self, consumer: str, silence_s: int) -> int:
-        keys = [self._lists + consumer, self._pending, self._consumers]
-        return int(await self._link.run(_RECOVER, keys, [consumer, silence_s]))
 
 
 def _entry(held: bytes) -> Entry:

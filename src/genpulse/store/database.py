@@ -32,9 +32,9 @@ Unit = Callable[[Connection], T]
 
 # FULL: an acknowledged task survives a power cut, not only a crash (reliability study, 1.4).
 _PRAGMAS = (
+    "busy_timeout=10000",  # first: the others may have to wait for another process
     "journal_mode=WAL",
     "synchronous=FULL",
-    "busy_timeout=10000",
     "foreign_keys=ON",
     "temp_store=MEMORY",
     "cache_size=-32000",
@@ -174,10 +174,10 @@ class PostgresDatabase(Database):
             json_deserializer=orjson.loads,
             connect_args={
                 "timeout": 5,
-                "command_timeout": 30,
+                "command_timeout": 15,
                 "server_settings": {
                     "application_name": "genpulse",
-                    "statement_timeout": "30s",
+                    "statement_timeout": "15s",
                     "idle_in_transaction_session_timeout": "30s",
                 },
             },

@@ -66,6 +66,9 @@ class SqlLedger:
     async def change(self, task_id: str, step: Step) -> Changed:
         return await self._writes.submit(writes.ChangeTask(task_id, step))
 
+    async def replay(self, tenant: str, key: str, body_hash: str) -> Task | None:
+        return await self.database.read(lambda conn: queries.replay(conn, tenant, key, body_hash))
+
     async def delete(self, tenant: str, task_id: str) -> list[StoredFile]:
         def unit(conn: Connection) -> list[StoredFile]:
             gone = delete(schema.tasks).where(_t.id == task_id, _t.tenant == tenant, _t.state.in_(TERMINAL))
@@ -87,13 +90,14 @@ class SqlLedger:
         return await self.database.read(lambda conn: queries.task(conn, task_id))
 
     async def list(self, tenant: str, query: TaskFilter) -> list[Task]:
-        return await self.database.read(lambda conn: queries.tasks(conn, queries.page(tenant, query)))
+        return await self.database.read(lambda conn: queries.page(conn, tenant, query))
 
     async def events(self, tenant: str, task_id: str, after: int = 0) -> list[Event]:
         return await self.database.read(lambda conn: queries.events(conn, tenant, task_id, after))
 
     async def position(self, task: Task, cap: int = 1000) -> int | None:
-        return await self.database.read(lambda conn: queries.position(conn, task, cap))
+        now = self.database.now
+        return await self.database.read(lambda conn: queries.position(conn, now(conn), task, cap))
 
     async def counts(self) -> Mapping[str, int]:
         return await self.database.read(queries.counts)
@@ -189,6 +193,10 @@ class SqlLedger:
             return conn.execute(silent(conn).limit(1)).first() is not None
 
         return await self.database.write(unit) if await self.database.read(anybody) else []
+
+    async def owned(self, worker_id: str) -> dict[str, int]:
+        query = select(_t.id, _t.fence).where(_t.worker_id == worker_id)
+        return await self.database.read(lambda conn: {row[0]: row[1] for row in conn.execute(query)})
 
     async def orphans(self, limit: int) -> list[Task]:
         return await self.database.read(lambda conn: queries.tasks(conn, queries.orphans(limit)))

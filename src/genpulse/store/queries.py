@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, exists, func, literal_column, or_, select, tuple_
+import orjson
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    and_,
+    cast,
+    exists,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+)
 
 from genpulse.core.ledger import PoolCount, TaskFilter
 from genpulse.core.models import (
@@ -44,7 +59,7 @@ def tasks(conn: Connection, query: Select[Any]) -> list[Task]:
     return [Task(*row) for row in conn.execute(query)]
 
 
-def page(tenant: str, wanted: TaskFilter) -> Select[Any]:
+def page(conn: Connection, tenant: str, wanted: TaskFilter) -> list[Task]:
     """Newest first by `(created_at, id)`."""
     query = select(schema.tasks).where(_t.tenant == tenant)
     if wanted.statuses:
@@ -54,10 +69,23 @@ def page(tenant: str, wanted: TaskFilter) -> Select[Any]:
     if wanted.model is not None:
         query = query.where(_t.model == wanted.model)
     for key, value in wanted.metadata.items():
-        query = query.where(_t.metadata[key].as_string() == value)
+        query = query.where(_metadata_is(conn, key, value))
     if wanted.before is not None:
         query = query.where(tuple_(_t.created_at, _t.id) < wanted.before)
-    return query.order_by(_t.created_at.desc(), _t.id.desc()).limit(wanted.limit)
+    return tasks(conn, query.order_by(_t.created_at.desc(), _t.id.desc()).limit(wanted.limit))
+
+
+def _metadata_is(conn: Connection, key: str, value: str) -> ColumnElement[bool]:
+    """Compares JSON as text: what the databases make of numbers and booleans differs."""
+    texts = [orjson.dumps(value).decode()]
+    try:
+        literal_value: Any = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        literal_value = None
+    if isinstance(literal_value, bool | int | float):
+        texts.append(orjson.dumps(literal_value).decode())
+    place = key if conn.dialect.name == "postgresql" else f'$."{key}"'
+    return cast(_t.metadata.op("->")(literal(place, Text)), Text).in_(texts)
 
 
 def events(conn: Connection, tenant: str, task_id: str, after: int) -> list[Event]:
@@ -67,13 +95,12 @@ def events(conn: Connection, tenant: str, task_id: str, after: int) -> list[Even
     return [Event(*row) for row in conn.execute(query)]
 
 
-def position(conn: Connection, task: Task, cap: int) -> int | None:
+def position(conn: Connection, now: Micros, task: Task, cap: int) -> int | None:
     """Own waiting tasks that come before it, plus one. Bounded, since it stands in the path of a GET."""
     rank = task.rank
     sooner = or_(_t.rank < rank, and_(_t.rank == rank, tuple_(_t.available_at, _t.id) < (task.available_at, task.id)))
-    ahead = (
-        select(_t.id).where(_is_queued, _t.tenant == task.tenant, _t.pool == task.pool, sooner).limit(cap).subquery()
-    )
+    own = and_(_is_queued, _t.tenant == task.tenant, _t.pool == task.pool)
+    ahead = select(_t.id).where(own, sooner, _t.available_at <= now).limit(cap).subquery()
     count = conn.execute(select(func.count()).select_from(ahead)).scalar_one()
     return None if count >= cap else count + 1
 
@@ -149,6 +176,14 @@ def orphans(limit: int) -> Select[Any]:
         .where(_t.worker_id.is_not(None), _t.worker_id.not_in(select(schema.workers.c.id)))
         .limit(limit)
     )
+
+
+def replay(conn: Connection, tenant: str, key: str, body_hash: str) -> Task | None:
+    """The task of an idempotency key that was used with this body."""
+    k = schema.idempotency.c
+    used = and_(k.tenant == tenant, k.key == key, k.body_hash == body_hash)
+    row = conn.execute(select(schema.tasks).join(schema.idempotency, k.task_id == _t.id).where(used)).first()
+    return None if row is None else Task(*row)
 
 
 def submission(conn: Connection, task_id: str, attempt: int) -> Submission | None:

@@ -4,6 +4,7 @@
 -- ARGV  1 entry, 2 `{"entry", "problem"}` as JSON, 3 how many rejected ones are kept
 -- Returns 1 when it was moved.
 
+redis.call('LLEN', KEYS[2]) -- fails before anything is moved when somebody made something else of it
 if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then
   return 0
 end
