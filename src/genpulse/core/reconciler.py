@@ -29,7 +29,6 @@ _PAGE = 500
 _RETRY_S = 0.3
 _IDEMPOTENCY_DAYS = 7
 _DAY: Micros = 86_400 * SECOND
-MAX_CRASHES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +127,7 @@ class Reconciler:
         model = self._registry.model(task.model)
         ran_our_code = model is not None and model.backend is None and task.state == State.RUNNING
         suspect = ran_our_code and task.worker_id in crashed
-        return states.rescue(task.worker_id or "", MAX_CRASHES, suspect=suspect)
+        return states.rescue(task.worker_id or "", suspect=suspect)
 
     # Time -------------------------------------------------------------------------------------------------------
 
