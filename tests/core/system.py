@@ -67,6 +67,11 @@ class System:
         self.pools = options.get("pools", {"handlers": 10})
         self.pace = options.get("pace", FAST)
         self.folder = folder
+        self.isolation = ProcessIsolation(
+            options.get("plugins", ["tests.isolation.plugin"]),
+            variables=options.get("variables", ()),
+            idle_s=options.get("idle_s", 60),
+        )
         self.operations = Operations(self.ledger, self.queue, self.registry, pools=self.pools)
         self._register_handlers()
         for task_type, handler in HANDLERS.items():
@@ -122,7 +127,7 @@ class System:
             signals=self.signals,
             progress=ProgressReporter(self.queue),
             backends=Backends(),
-            isolation=ProcessIsolation(["tests.isolation.plugin"]),
+            isolation=self.isolation,
             work_root=self.folder / "work",
             task_timeout_s=options.pop("task_timeout_s", 60),
             max_attempts=3,
