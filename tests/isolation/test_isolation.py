@@ -134,13 +134,14 @@ async def test_a_cancel_is_told_when_the_process_has_ended(system: System, marks
 async def test_a_time_limit_and_a_drain_end_the_process(make_system: Any, marks: Marks) -> None:
     system = make_system()
     slow = await system.suspect("holding", marks.params(stubborn=True))
-    async with system.working(task_timeout_s=0.5):
+    async with system.working(task_timeout_s=1.5):
         ended = await system.end(slow)
         assert ended.error is not None and ended.error["code"] == "timeout"
-        await _gone(marks.of("start"))
+        started = marks.of("start")
+        await _gone(started)
     drained = await system.suspect("holding-thread", marks.params())
     async with system.working(drain_s=0.1):
-        pids = await marks.until("start", 2)
+        pids = await marks.until("start", len(started) + 1)
     handed = await system.tasks.get("default", drained.id)
     assert (handed.state, handed.crashes, handed.suspicion) == (State.QUEUED, 0, Suspicion.SUSPECT)
     assert not set(pids) & set(running())
