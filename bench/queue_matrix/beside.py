@@ -51,7 +51,6 @@ BESIDE: dict[str, Beside] = {
         1.0,
         _engines(streaq=4.2, docket=3.1, saq=NEVER, arq=22, taskiq=NEVER, celery=NEVER, dramatiq=8.3, dbos=NEVER),
     ),
-    "suspects-in-time": Beside(""),
     "poison": Beside("starts", 0, _engines(streaq=5, docket=37)),
     "zombie": Beside(""),
     "live": Beside("starts", 0, _engines(streaq=1, docket=1, saq=1, taskiq=5, celery=3, dramatiq=1)),

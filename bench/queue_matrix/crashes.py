@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import time
 
@@ -71,46 +70,27 @@ def kill_remote(bench: Bench) -> Outcome:
 
 @probe(
     "kill-own-code",
-    "the same with handlers' own `execute`, observed for 25 s",
-    "none lost; suspects of the crash run alone, one after the other (invariant 11)",
+    "the same with handlers' own `execute`, each of which runs again in a process of its own",
+    "all run again once the lease is over; none lost, none doubled; newcomers start at once",
 )
 def kill_own_code(bench: Bench) -> Outcome:
     with bench.system(lease_s=_LEASE_S) as system:
-        _, again, killed = _kill(system, "probe-own-code", "start", 15)
+        first = system.worker(_JOBS)
+        ids = [system.submit(f"j{n}", 10, task_type="probe-own-code") for n in range(_JOBS)]
+        system.marks.wait("start", count=_JOBS)
+        system.worker(_JOBS + 5)
+        killed = first.kill()
+        again = system.marks.wait("start", count=2 * _JOBS, within_s=25)[_JOBS:]
         asked = time.monotonic()
-        system.submit("other-backend")
-        system.submit("other-own-code", task_type="probe-own-code")
-        beside = system.marks.wait("start", "other-backend", within_s=5)[0].at - asked
-        try:
-            behind = f"after {system.marks.wait('start', 'other-own-code', within_s=10)[0].at - asked:.1f} s"
-        except ProbeError:
-            behind = "not within 10 s"
-        again = [mark for mark in system.marks.of("start", pid=again[0].pid) if not mark.label.startswith("other")]
-        doubled = len(again) - len({mark.label for mark in again})
+        newcomer = system.submit("newcomer", task_type="probe-own-code")
+        started = system.marks.wait("start", "newcomer", within_s=10)[0].at - asked
+        lost, doubled = _tally(system, [*ids, newcomer])
+        sound = (len({mark.pid for mark in again}), lost, doubled) == (_JOBS, 0, 0)
         measured = (
-            f"first after {again[0].at - killed:.1f} s; {len(again)} of 20 run again in 25 s; {doubled} doubled; "
-            f"a new job on a backend starts after {beside:.1f} s, one with own code {behind}"
+            f"{len(again)} of 20 run again after {_spread(again, killed)}, in {len({mark.pid for mark in again})} "
+            f"processes; {lost} lost, {doubled} doubled; a newcomer with own code starts after {started:.2f} s"
         )
-        last = again[-1].at - killed if len(again) == _JOBS else math.inf
-        return Outcome(measured, last, sound=doubled == 0)
-
-
-@probe(
-    "suspects-in-time",
-    "suspects that wait for each other longer than the time limit of a task (6 jobs of 1.5 s, limit 4 s)",
-    "all complete: waiting is not running",
-)
-def suspects_in_time(bench: Bench) -> Outcome:
-    with bench.system(lease_s=1, GENPULSE_TASK_TIMEOUT_S="4") as system:
-        first = system.worker()
-        ids = [system.submit(f"j{n}", 1.5, task_type="probe-own-code") for n in range(6)]
-        system.marks.wait("start", count=6)
-        first.kill()
-        system.worker()
-        ended = system.ended(*ids, within_s=40)
-        codes = [task["error"]["code"] for task in ended if task["error"]]
-        told = f", {len(codes)} failed with {codes[0]}" if codes else ""
-        return Outcome(f"{len(ended) - len(codes)} of 6 completed{told}", sound=not codes)
+        return Outcome(measured, again[-1].at - killed, sound)
 
 
 @probe(

@@ -118,6 +118,7 @@ class System:
             "GENPULSE_PLUGINS": str(_PLUGIN),
             "GENPULSE_LOG_FORMAT": "text",
             "QUEUE_MATRIX_MARKS": str(self.marks.path),
+            "GENPULSE_PLUGIN_VARIABLES": "QUEUE_MATRIX_MARKS",
             **({"DATABASE_URL": database_url} if database_url else {}),
             **settings,
         }

@@ -72,7 +72,7 @@ CODES: dict[str, Code] = {
     "provider_rate_limited": _task("Provider rate limited", "The provider is saturated.", retryable=True),
     "submit_unknown": _task("Submit unknown", "It is unknown whether the provider started the job; it may be billed."),
     "protocol_drift": _task("Protocol drift", "The provider answered in a way this version doesn't know."),
-    "worker_crash_loop": _task("Worker crash loop", "The task crashed its worker repeatedly; report it."),
+    "worker_crash_loop": _task("Worker crash loop", "The task crashed its process repeatedly; report it."),
     "engine_failed": _task("Engine failed", "The local engine failed; the message says how.", retryable=True),
     "input_unreadable": _task("Input unreadable", "An input file can't be read or decoded."),
     "ingest_failed": _task("Ingest failed", "The outputs could not be copied into storage.", retryable=True),

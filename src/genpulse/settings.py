@@ -54,6 +54,11 @@ class Settings(BaseSettings):
     plugins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Comma-separated modules or .py files that register task types and models at start."
     )
+    plugin_variables: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Comma-separated names of environment variables that plugins read. A task whose worker crashed "
+        "runs again in a process of its own, which gets these and no other secrets.",
+    )
     redis_prefix: str = Field("", description="Put before every Redis key and channel, to share one Redis.")
     ingress_tenant: str = Field("default", description="Whose the tasks of direct producers (LPUSH) are.")
 
@@ -101,7 +106,7 @@ class Settings(BaseSettings):
         None, description="Folder for sockets, at most 60 characters long. Absent: a short one is made."
     )
 
-    @field_validator("plugins", "allowed_hosts", mode="before")
+    @field_validator("plugins", "plugin_variables", "allowed_hosts", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):

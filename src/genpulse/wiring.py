@@ -46,6 +46,7 @@ from genpulse.embedded import DataLock, DataLockError, EmbeddedError, EmbeddedVa
 from genpulse.errors import RequestError
 from genpulse.gateway.app import GatewayServices, close_streams, create_app
 from genpulse.gateway.server import Server, serving_metrics
+from genpulse.isolation import ProcessIsolation
 from genpulse.media.inspector import MediaInspector
 from genpulse.mq import RedisManager, UnsuitableServerError
 from genpulse.settings import Settings
@@ -190,6 +191,7 @@ def make_worker(parts: Parts) -> Worker:
         signals=parts.signals,
         progress=ProgressReporter(parts.queue),
         backends=Backends(),
+        isolation=ProcessIsolation(settings.plugins, variables=settings.plugin_variables),
         work_root=settings.data_dir / "work",
         task_timeout_s=settings.task_timeout_s,
         max_attempts=settings.max_attempts,

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from genpulse.core import states
 from genpulse.core.attempt import Backends, Tools
 from genpulse.core.context import Context
 from genpulse.core.files import FileService
@@ -24,10 +25,12 @@ from genpulse.core.signals import Signals
 from genpulse.core.view import TaskView
 from genpulse.core.worker import Worker
 from genpulse.handlers.base import BaseHandler
+from genpulse.isolation import ProcessIsolation
 from genpulse.mq import RedisManager
 from genpulse.storage.object_storage import ObjectStorage
 from genpulse.store.database import Database
 from genpulse.store.ledger import SqlLedger
+from tests.isolation.handlers import HANDLERS
 
 FAST = Pace(due_s=0.05, rescue_s=0.1, hints_s=0.1, retention_s=0.2)
 
@@ -68,8 +71,15 @@ class System:
         self.pools = options.get("pools", {"handlers": 10})
         self.pace = options.get("pace", FAST)
         self.folder = folder
+        self.isolation = ProcessIsolation(
+            options.get("plugins", ["tests.isolation.plugin"]),
+            variables=options.get("variables", ()),
+            idle_s=options.get("idle_s", 60),
+        )
         self.operations = Operations(self.ledger, self.queue, self.registry, pools=self.pools)
         self._register_handlers()
+        for task_type, handler in HANDLERS.items():
+            self.registry.register(task_type)(handler)
 
     def _register_handlers(self) -> None:
         gate = self.gate
@@ -121,6 +131,7 @@ class System:
             signals=self.signals,
             progress=ProgressReporter(self.queue),
             backends=Backends(),
+            isolation=self.isolation,
             work_root=self.folder / "work",
             task_timeout_s=options.pop("task_timeout_s", 60),
             max_attempts=3,
@@ -170,6 +181,14 @@ class System:
         tenant = fields.pop("tenant", "default")
         request = TaskRequest(task_type=task_type, params=params or {}, **fields)
         return (await self.tasks.submit(tenant, request)).task
+
+    async def suspect(self, task_type: str, params: dict[str, Any] | None = None, **fields: Any) -> Task:
+        """A task that executed its own code while its worker crashed: it will run alone. No worker may run yet."""
+        task = await self.submit(task_type, params, **fields)
+        await self.ledger.change(task.id, states.claim("dead"))
+        rescued = await self.ledger.change(task.id, states.rescue("dead", suspect=True))
+        assert rescued.task is not None
+        return rescued.task
 
     async def end(self, task: Task, within_s: float = 10) -> Task:
         ended = await self.tasks.wait(task, within_s)

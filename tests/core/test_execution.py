@@ -36,6 +36,7 @@ from genpulse.core.signals import Signals
 from genpulse.core.view import TaskView
 from genpulse.errors import RequestError, TaskError
 from genpulse.handlers.base import BaseHandler
+from genpulse.isolation import ProcessIsolation
 from genpulse.mq.redis_manager import RedisManager
 from genpulse.storage.object_storage import ObjectStorage
 from genpulse.store.ledger import SqlLedger
@@ -123,6 +124,7 @@ class Bench:
             signals=self.signals,
             progress=ProgressReporter(queue),
             backends=Backends(),
+            isolation=ProcessIsolation(),
             work_root=folder / "work",
             task_timeout_s=60,
             max_attempts=3,
@@ -237,7 +239,7 @@ async def test_killed_at_every_commit_nothing_is_paid_twice(
         ended.cancel()
     await asyncio.gather(first, dead, return_exceptions=True)
 
-    await bench.ledger.change(task.id, states.rescue("w", 3, suspect=False))
+    await bench.ledger.change(task.id, states.rescue("w", suspect=False))
     current = await bench.now(task)
     if not current.terminal:
         current = await bench.run(await bench.claim(task.id))
@@ -386,7 +388,7 @@ async def test_a_zombie_touches_nothing(make_bench: Any) -> None:
     async with asyncio.timeout(5):
         while not bench.remote.sent:
             await asyncio.sleep(0.005)
-    await bench.ledger.change(zombie.task.id, states.rescue("w", 3, suspect=False))
+    await bench.ledger.change(zombie.task.id, states.rescue("w", suspect=False))
     owner = await bench.claim(zombie.task.id)
     bench.remote.gate.set()
     await running

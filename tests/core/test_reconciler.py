@@ -63,14 +63,13 @@ async def test_hints_lost_in_an_outage_come_back_when_it_is_over(make_system: An
 async def test_tasks_of_a_dead_worker_are_rescued(make_system: Any) -> None:
     system = make_system(lease_s=0.3)
     await system.ledger.register_worker("dead", identify() | {"pid": 2**22 + 1})
-    task = await system.submit("hold")
+    task = await system.submit("blocking")
     await system.ledger.change(task.id, states.claim("dead"))
-    system.gate.open.set()
     async with system.reconciling(), system.working():
         ended = await system.end(task)
     assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
     # It executed our own code in a process that is gone: it was a suspect and ran alone.
-    assert ended.suspicion == Suspicion.ALONE
+    assert ended.suspicion == Suspicion.SUSPECT
 
 
 async def test_a_stopped_machine_is_nobodys_fault(make_system: Any) -> None:
@@ -83,19 +82,20 @@ async def test_a_stopped_machine_is_nobodys_fault(make_system: Any) -> None:
     assert (rescued.crashes, rescued.suspicion) == (0, Suspicion.NONE)
 
 
-async def test_a_task_that_crashes_its_worker_alone_three_times_fails(make_system: Any) -> None:
+async def test_crashes_of_workers_never_end_a_task(make_system: Any) -> None:
+    """Not even many: what was suspected after the first did not run in the workers that crashed later."""
     system = make_system(lease_s=0.2)
-    task = await system.submit("hold")
+    task = await system.submit("blocking")
     reconciler = system.reconciler()
-    for crash in range(4):
+    for crash in range(5):
         await system.ledger.register_worker(f"w{crash}", identify() | {"pid": 2**22 + 1})
-        claimed = await system.ledger.change(task.id, states.claim(f"w{crash}"))
-        if crash:
-            await system.ledger.change(task.id, states.run_alone(claimed.task.fence))
+        await system.ledger.change(task.id, states.claim(f"w{crash}"))
         await reconciler.rescue(at_start=True)
-    ended = await system.tasks.get("default", task.id)
-    assert ended.error is not None and ended.error["code"] == "worker_crash_loop"
-    assert ended.crashes == 2 or ended.state == State.FAILED
+    waiting = await system.tasks.get("default", task.id)
+    assert (waiting.state, waiting.crashes, waiting.suspicion) == (State.QUEUED, 0, Suspicion.SUSPECT)
+    await system.queue.push_task(waiting)
+    async with system.working():
+        assert (await system.end(task)).state == State.SUCCEEDED
 
 
 async def test_a_delayed_task_starts_when_it_is_due(system: System) -> None:

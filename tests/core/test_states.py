@@ -47,17 +47,16 @@ WORKER_STEPS = {
     "cancelled": states.cancelled(1),
     "retry_later": states.retry_later(1, SECOND),
     "hand_back": states.hand_back(1),
-    "run_alone": states.run_alone(1),
+    "crashed_alone": states.crashed_alone(1, 3),
     "log": states.log(1, "line"),
 }
 ALL_STEPS = {
     **WORKER_STEPS,
     "claim": states.claim("w2"),
     "request_cancel": states.request_cancel,
-    "rescue": states.rescue("w", 3, suspect=True),
+    "rescue": states.rescue("w", suspect=True),
     "expire": states.expire,
     "age": states.age,
-    "absolve": states.absolve,
     "move_to_front": states.move_to_front(0),
     "reprioritise": states.reprioritise("high"),
 }
@@ -100,7 +99,7 @@ def test_an_illegal_transition_is_a_loud_bug() -> None:
 
 def test_every_change_of_owner_raises_the_fence() -> None:
     running = task_in(State.RUNNING)
-    for step in (states.hand_back(1), states.rescue("w", 3, suspect=False), states.retry_later(1, 0)):
+    for step in (states.hand_back(1), states.rescue("w", suspect=False), states.retry_later(1, 0)):
         change = step(running, NOW)
         assert change is not None and change.sets["fence"] == 2
     claimed = states.claim("w2")(task_in(State.QUEUED), NOW)
@@ -120,14 +119,23 @@ def test_a_cancel_is_refused_once_the_result_is_there_and_asked_for_before() -> 
 
 
 def test_only_crashes_while_alone_end_a_task() -> None:
-    first = states.rescue("w", 3, suspect=True)(task_in(State.RUNNING), NOW)
-    assert first is not None and (first.sets["crashes"], first.sets["suspicion"]) == (0, Suspicion.SUSPECT)
-    alone = task_in(State.RUNNING, suspicion=Suspicion.ALONE, crashes=2)
-    harmless = states.rescue("w", 3, suspect=False)(alone, NOW)  # a suspend, a machine restart
-    assert harmless is not None and harmless.sets["state"] == State.QUEUED and "crashes" not in harmless.sets
-    fatal = states.rescue("w", 3, suspect=True)(alone, NOW)
-    assert fatal is not None and fatal.sets["error"]["code"] == "worker_crash_loop"
-    assert states.rescue("another", 3, suspect=True)(alone, NOW) is None
+    task = task_in(State.RUNNING)
+    for _ in range(5):  # crashes of its worker, whatever ran in it
+        rescued = states.rescue("w", suspect=True)(task, NOW)
+        assert rescued is not None
+        after, _ = states.apply(task, rescued, NOW)
+        assert (after.state, after.crashes, after.suspicion) == (State.QUEUED, 0, Suspicion.SUSPECT)
+    assert states.rescue("another", suspect=True)(task, NOW) is None
+    alone = task_in(State.RUNNING, suspicion=Suspicion.SUSPECT)
+    harmless = states.rescue("w", suspect=False)(alone, NOW)  # what ran alone stays suspected until it ends
+    assert harmless is not None and "suspicion" not in harmless.sets
+    again = states.crashed_alone(1, 3, 5 * SECOND)(alone, NOW)
+    assert again is not None and again.sets["fence"] == 2
+    assert (again.sets["crashes"], again.sets["available_at"]) == (1, NOW + 5 * SECOND)
+    after, _ = states.apply(alone, again, NOW)
+    assert (after.state, after.suspicion, after.attempt) == (State.QUEUED, Suspicion.SUSPECT, 1)
+    fatal = states.crashed_alone(1, 3)(task_in(State.RUNNING, suspicion=Suspicion.SUSPECT, crashes=2), NOW)
+    assert fatal is not None and fatal.sets["error"]["code"] == "worker_crash_loop" and fatal.sets["crashes"] == 3
 
 
 def test_attempts_count_retries_only() -> None:
@@ -156,8 +164,8 @@ def test_a_place_is_kept_by_whatever_brings_a_task_back(rank: int) -> None:
     """Rank 2 of a `low` task: it has aged."""
     running = task_in(State.RUNNING, priority="low", rank=rank)
     for step in (
-        states.rescue("w", 3, suspect=False),
-        states.rescue("w", 3, suspect=True),
+        states.rescue("w", suspect=False),
+        states.rescue("w", suspect=True),
         states.hand_back(1),
         states.retry_later(1, SECOND),
     ):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from genpulse.core import states
-from genpulse.core.models import State, Suspicion
+from genpulse.core.models import State
 from genpulse.errors import RequestError
 from genpulse.handlers.base import BaseHandler
 from tests.core.system import System
@@ -139,7 +139,7 @@ async def test_a_worker_declared_dead_drops_its_tasks_and_starts_anew(make_syste
         task = await system.submit("hold")
         await system.until(task, State.RUNNING)
         await system.ledger.bury_workers(0)
-        await system.ledger.change(task.id, states.rescue(first_id, 3, suspect=False))
+        await system.ledger.change(task.id, states.rescue(first_id, suspect=False))
         async with asyncio.timeout(5):
             while worker.id == first_id or system.gate.running:
                 await asyncio.sleep(0.02)
@@ -200,47 +200,6 @@ async def test_a_pause_catches_the_pop_that_was_waiting(system: System) -> None:
         assert (await system.tasks.wait(task, 0.3)).state == State.QUEUED
         await system.ledger.pause_pool("handlers", paused=False)
         assert (await system.end(task)).state == State.SUCCEEDED
-
-
-async def test_a_suspect_runs_alone(system: System) -> None:
-    suspect = await system.submit("hold")
-    await system.ledger.change(suspect.id, states.claim("dead"))
-    await system.ledger.change(suspect.id, states.rescue("dead", 3, suspect=True))
-    await system.signals.close()
-    await system.queue.remove_task("handlers", suspect.id)
-    beside = await system.submit("hold")
-    async with system.working():
-        async with asyncio.timeout(5):
-            while system.gate.started != [beside.id]:
-                await asyncio.sleep(0.01)
-        await system.queue.push_task(suspect)
-        await system.until(suspect, State.RUNNING)
-        newcomer = await system.submit("hold")
-        await system.until(newcomer, State.RUNNING)
-        assert system.gate.started == [beside.id]
-        system.gate.open.set()
-        for task in (beside, suspect, newcomer):
-            await system.end(task)
-    assert system.gate.most == 1
-    ended = await system.ledger.get_any(suspect.id)
-    assert ended is not None and ended.suspicion == Suspicion.ALONE
-
-
-async def test_waiting_for_other_suspects_is_not_running(system: System) -> None:
-    """After a crash suspects run one by one: those that wait must not fail with `timeout` meanwhile."""
-    tasks = [await system.submit("hold") for _ in range(3)]
-    tasks.append(await system.submit("shout"))
-    for task in tasks:
-        await system.ledger.change(task.id, states.claim("dead"))
-        await system.ledger.change(task.id, states.rescue("dead", 3, suspect=True))
-    newcomer = await system.submit("shout", deadline_s=0.1)
-    async with system.working(task_timeout_s=0.2):
-        held, shouted = (await system.end(tasks[0]), await system.end(tasks[3]))
-        assert held.error is not None and held.error["code"] == "timeout"
-        assert shouted.state == State.SUCCEEDED
-        late = await system.end(newcomer)
-        assert late.error is not None and late.error["code"] == "deadline_exceeded"
-    assert sorted(system.gate.started) == sorted(task.id for task in tasks[:3])
 
 
 async def test_a_late_watcher_gets_the_newest_progress_first(system: System) -> None:

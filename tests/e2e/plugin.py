@@ -1,6 +1,7 @@
 """A third party's file: one typed handler, one in the scaffold's shape. Loaded by GENPULSE_PLUGINS."""
 
 import asyncio
+import os
 import time
 from typing import Any
 
@@ -44,3 +45,13 @@ class OldStyle(BaseHandler):
 
     async def execute(self, task: dict[str, Any]) -> dict[str, Any]:
         return {"prompt_used": task["params"]["prompt"]}
+
+
+@register("poison")
+class Poison(BaseHandler):
+    """Takes its process along."""
+
+    async def execute(self, task: dict[str, Any]) -> dict[str, Any]:
+        with open(task["params"]["marks"], "a") as marks:  # noqa: PTH123 - the shortest way to one line
+            marks.write(f"{os.getpid()}\n")
+        os._exit(70)

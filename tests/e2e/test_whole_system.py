@@ -282,3 +282,39 @@ def test_a_restart_of_the_gateway_leaves_a_living_worker_its_task(server: Server
         worker.terminate()
         worker.wait(30)
     server.stop()
+
+
+@pytest.mark.slow
+def test_a_poison_kills_one_worker_once(server: Server, tmp_path: Path) -> None:
+    """Afterwards it dies alone, beside neighbours and newcomers, and the worker lives; nothing is left at the end."""
+    marks = tmp_path / "poison"
+    server.start("start-api")
+    worker = None
+    command = [sys.executable, "-m", "genpulse.cli", "start-worker", "--data-dir", str(server.data_dir)]
+    settings = {"GENPULSE_PLUGINS": str(PLUGIN), "GENPULSE_POOLS": "handlers=10", "GENPULSE_RETRY_BACKOFF_S": "0.1"}
+    settings |= {"GENPULSE_LEASE_S": "1"}
+    try:
+        worker = subprocess.Popen(command, env={**os.environ, **settings}, stderr=subprocess.DEVNULL)
+        neighbours = [server.submit("wait-then-write", seconds=2) for _ in range(5)]
+        for task in neighbours:
+            server.until(task, "processing")
+        poison = server.submit("poison", marks=str(marks))
+        assert worker.wait(20) == 70
+        worker = subprocess.Popen(command, env={**os.environ, **settings}, stderr=subprocess.DEVNULL)
+        for task in neighbours:
+            server.until(task, "processing")
+        before = time.monotonic()
+        assert server.end(server.submit("old-style", prompt="x"))["status"] == "completed"
+        assert time.monotonic() - before < 1.5, "newcomers wait for nobody"
+        assert server.end(poison)["error"]["code"] == "worker_crash_loop"
+        assert [server.end(task)["status"] for task in neighbours] == ["completed"] * 5
+        assert worker.poll() is None
+        pids = [int(line) for line in marks.read_text().splitlines()]
+        assert len(pids) == len(set(pids)) == 4 and worker.pid not in pids
+        children = descendants(worker.pid)
+    finally:
+        if worker is not None:
+            worker.terminate()
+            worker.wait(30)
+    assert not set(children) & set(running())
+    server.stop()

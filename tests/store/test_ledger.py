@@ -219,9 +219,9 @@ async def test_a_silent_worker_loses_its_tasks(ledger: SqlLedger) -> None:
     assert [row["info"] for row in await ledger.bury_workers(0)] == [{"pid": 1}]
     assert [orphan.id for orphan in await ledger.orphans(10)] == [task.id]
     assert not await ledger.heartbeat("w")  # its row is its death certificate's other half
-    changed = await ledger.change(task.id, states.rescue("w", 3, suspect=False))
+    changed = await ledger.change(task.id, states.rescue("w", suspect=False))
     assert changed.task is not None and changed.task.state == State.QUEUED
-    assert not (await ledger.change(task.id, states.rescue("w", 3, suspect=False))).done
+    assert not (await ledger.change(task.id, states.rescue("w", suspect=False))).done
 
 
 async def test_retired_workers_are_gone(ledger: SqlLedger) -> None:

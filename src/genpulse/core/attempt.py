@@ -20,15 +20,13 @@ from genpulse.core.cancellation import reraise_cancellation
 from genpulse.core.execution import CancelRequestedError, Execution, OwnershipLostError
 from genpulse.core.files import FileService
 from genpulse.core.handler_run import HandlerRun
-from genpulse.core.ids import attempt_token
+from genpulse.core.jobs import job_of
 from genpulse.core.ledger import Ledger
 from genpulse.core.metrics import Metrics
 from genpulse.core.models import SECOND, Finished, Job, Json, Micros, Snapshot, StoredFile, Suspicion, Task
-from genpulse.core.ports import Backend
+from genpulse.core.ports import Backend, HandlerCrashedError, Isolation, IsolationLostError
 from genpulse.core.progress import ProgressReporter
 from genpulse.core.registry import Handler, Model, Registry
-from genpulse.core.requests import validate
-from genpulse.core.seclusion import Seclusion
 from genpulse.core.signals import Signals
 from genpulse.core.states import Step
 from genpulse.core.view import output_of
@@ -40,6 +38,8 @@ _INGEST_TRIES = 4
 _MAX_BACKOFF_S = 30.0
 _STUCK_S = 5.0
 """So long after a task's time was over its blocking code may still go on; then the task fails without it."""
+MAX_CRASHES = 3
+"""So many crashes while it ran alone end a task."""
 
 
 class Stop(StrEnum):
@@ -83,11 +83,11 @@ class Tools:
     signals: Signals
     progress: ProgressReporter
     backends: Backends
+    isolation: Isolation
     work_root: Path
     task_timeout_s: float
     max_attempts: int
     retry_backoff_s: float
-    seclusion: Seclusion = field(default_factory=Seclusion)
     metrics: Metrics = field(default_factory=Metrics)
 
 
@@ -101,8 +101,6 @@ class Attempt:
         self._tools = tools
         self._reason: Stop | None = None
         self._stopping = asyncio.Event()
-        self._begun = asyncio.Event()
-        """Set once the work itself runs, not only waits until no suspect runs beside it."""
         self._execution: Execution | None = None
         self._storing = False
         self._over = False
@@ -159,13 +157,9 @@ class Attempt:
         await self._interrupted()
 
     async def _stop_in_time(self) -> None:
-        """Stop the attempt when its time is over: at its deadline, or when its work has run for too long.
-
-        After a crash suspects wait for each other, and newcomers for them: that is not running.
-        """
+        """Stop the attempt when its time is over: at its deadline, or when it has run for too long."""
         try:
             async with asyncio.timeout(self._until_deadline_s()):
-                await self._begun.wait()
                 await asyncio.sleep(self._tools.task_timeout_s)
         except TimeoutError:
             self.stop(Stop.DEADLINE)
@@ -220,6 +214,11 @@ class Attempt:
             await self._fail(error)
         except CancelRequestedError:
             await self.commit(states.cancelled(self.fence))
+        except HandlerCrashedError as error:
+            await self._crashed(str(error))
+        except IsolationLostError as error:
+            _log.warning("task %s is handed back: %s", self.task.id, error)
+            await self.commit(states.hand_back(self.fence, self._backoff(self.task.crashes + 1)))
         except OwnershipLostError:
             raise
         except asyncio.CancelledError:
@@ -242,14 +241,22 @@ class Attempt:
         submission = self._execution.submission if self._execution is not None else None
         may_repeat = self._execution is None or self._execution.may_repeat
         if error.retryable and may_repeat and self.task.attempt < self._tools.max_attempts:
-            jitter = random.uniform(0.5, 1.5)  # noqa: S311 - spreads retries, guards nothing
-            backoff_s = self._tools.retry_backoff_s * 2 ** (self.task.attempt - 1) * jitter
-            delay_s = max(backoff_s, error.retry_after_s or 0.0)
+            delay = max(self._backoff(self.task.attempt), int((error.retry_after_s or 0.0) * SECOND))
             await self.log_line(f"Attempt {self.task.attempt} failed: {error.message}")
-            task = await self.commit(states.retry_later(self.fence, int(delay_s * SECOND), submission))
+            task = await self.commit(states.retry_later(self.fence, delay, submission))
             lifecycle.retried(self._tools.metrics, task, error.code)
             return
         await self.commit(states.fail(self.fence, error.as_dict(), submission))
+
+    async def _crashed(self, how: str) -> None:
+        """A suspect's process died: nothing else ran in it, so the blame is certain."""
+        _log.warning("task %s: the process that ran it alone %s", self.task.id, how)
+        await self.log_line(f"The process that ran this task alone {how}.")
+        await self.commit(states.crashed_alone(self.fence, MAX_CRASHES, self._backoff(self.task.crashes + 1)))
+
+    def _backoff(self, failures: int) -> Micros:
+        jitter = random.uniform(0.5, 1.5)  # noqa: S311 - spreads retries, guards nothing
+        return int(self._tools.retry_backoff_s * 2 ** (failures - 1) * jitter * SECOND)
 
     # What the execution and the handler may do -------------------------------------------------------------------
 
@@ -299,11 +306,11 @@ class Attempt:
     # The work ---------------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        handler, job, backend = self._resolve()
+        handler, model, job = job_of(self.task, self._tools.registry, self._work_dir)
+        backend = self._tools.backends.of(model)
         if backend is None:
             finished, files = await self._run_handler(handler, job)
         else:
-            self._begun.set()
             self._execution = self._execution or Execution(backend, job, self, self._tools.ledger, self._tools.metrics)
             finished = await self._execution.run()
             self._storing = True
@@ -319,42 +326,11 @@ class Attempt:
         )
 
     async def _run_handler(self, handler: Handler, job: Job) -> tuple[Finished, list[StoredFile]]:
-        """Run code that could crash this process; a suspect runs with no other such code beside it (invariant 11)."""
+        """Run code that could crash this process; a suspect runs alone, in a process of its own (invariant 11)."""
         run = HandlerRun(job, self.task, self._tools.files, self.report, self.log_line)
         if self.task.suspicion == Suspicion.NONE:
-            async with self._tools.seclusion.shared():
-                self._begun.set()
-                return await run.execute(handler)
-        async with self._tools.seclusion.alone():
-            await self.commit(states.run_alone(self.fence))
-            self._begun.set()
             return await run.execute(handler)
-
-    def _resolve(self) -> tuple[Handler, Job, Backend | None]:
-        registry, task = self._tools.registry, self.task
-        model, handler = registry.model(task.model), registry.handler(task.task_type)
-        if model is None or handler is None:
-            raise TaskError("internal", f"This worker doesn't serve {task.task_type} on {task.model}.")
-        schema = registry.params_of(task.task_type, model)
-        params = task.params
-        if schema is not None:
-            try:
-                params = validate(schema, params, prefix="params", code="invalid_params")
-            except RequestError as error:  # it was accepted by a version with another schema
-                raise TaskError("provider_rejected", error.message) from None
-        job = Job(
-            task_id=task.id,
-            tenant=task.tenant,
-            task_type=task.task_type,
-            model=task.model,
-            attempt=task.attempt,
-            seed=task.seed,
-            params=params,
-            token=attempt_token(task.id, task.attempt),
-            work_dir=self._work_dir,
-            traceparent=task.options.get("traceparent"),
-        )
-        return handler, job, self._tools.backends.of(model)
+        return await run.execute_alone(self._tools.isolation)
 
     async def _ingest(self, execution: Execution, job: Job, finished: Finished) -> list[StoredFile]:
         """Copy all outputs into storage; free to repeat, so it is tried again before the task is failed."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 
 class Context(Protocol):
-    """Given to `BaseHandler.execute`. All methods may be called from the worker's event loop only."""
+    """Given to `BaseHandler.execute`. All methods may be called from the event loop that runs `execute` only."""
 
     work_dir: Path
     """A private folder for this attempt; removed when the attempt ends."""

@@ -6,10 +6,11 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
-from genpulse.core.files import FileService
+from genpulse.core.ids import new_id
 from genpulse.core.models import Finished, Job, Json, Snapshot, StoredFile, Task
+from genpulse.core.ports import Isolation
 from genpulse.core.registry import Handler
 from genpulse.core.view import output_of
 from genpulse.errors import GenPulseError, TaskError
@@ -35,7 +36,14 @@ class HandlerContext:
         return output_of(await self._run.store(content, name))
 
     async def read(self, reference: Any) -> Path:
-        return await self._run.files.read(self._run.task.tenant, reference, self.work_dir)
+        return await self._run.read(reference)
+
+
+class Files(Protocol):
+    """The part of `core.files.FileService` that a handler reaches through its context."""
+
+    async def store(self, tenant: str, task_id: str | None, path: Path, name: str) -> StoredFile: ...
+    async def read(self, tenant: str, reference: Any, folder: Path) -> Path: ...
 
 
 async def in_thread(call: Callable[..., Any], *arguments: Any) -> Any:
@@ -53,13 +61,13 @@ async def in_thread(call: Callable[..., Any], *arguments: Any) -> Any:
 
 
 class HandlerRun:
-    """One call of `execute`."""
+    """One call of `execute`, here or, with this as the side that serves its context, in a process of its own."""
 
     def __init__(
         self,
         job: Job,
         task: Task,
-        files: FileService,
+        files: Files,
         report: Callable[[Snapshot], None],
         log: Callable[[str], Awaitable[None]],
     ) -> None:
@@ -87,6 +95,14 @@ class HandlerRun:
             raise TaskError("internal", f"The handler of {self.task.task_type} must return a dict or None.")
         return Finished(data=cast("Json | None", answer), warnings=tuple(self.warnings)), self._stored
 
+    async def execute_alone(self, isolation: Isolation) -> tuple[Finished, list[StoredFile]]:
+        """The same in a process of its own.
+
+        Raises:
+            TaskError, HandlerCrashedError, IsolationLostError.
+        """
+        return await isolation.run(self.task, self._job.work_dir, self), self._stored
+
     def _typed(self) -> tuple[Any, ...]:
         return self._job, HandlerContext(self, self._job.work_dir)
 
@@ -110,9 +126,13 @@ class HandlerRun:
         if progress is not None:
             self.report(Snapshot(progress=float(progress)))
 
+    async def read(self, reference: Any) -> Path:
+        """A local copy of a media input."""
+        return await self.files.read(self.task.tenant, reference, self._job.work_dir)
+
     async def store(self, content: bytes | Path, name: str) -> StoredFile:
         """Store an output of the task."""
-        path = content if isinstance(content, Path) else self._job.work_dir / f"saved-{len(self._stored)}"
+        path = content if isinstance(content, Path) else self._job.work_dir / f"saved-{new_id()}"
         if isinstance(content, bytes):
             await asyncio.to_thread(path.write_bytes, content)
         try:

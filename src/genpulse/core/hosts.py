@@ -23,7 +23,7 @@ def crashed(worker: Json) -> bool:
     """Did this silent worker's process die by itself?
 
     On this host: its process is gone and the machine was not restarted. On another host, or in another container,
-    nothing can be seen; it is taken for a crash, and taken back when the worker wakes up again.
+    nothing can be seen; it is taken for a crash, which costs its tasks no more than a process of their own.
     """
     here = identify()
     if not _sees(here, worker):

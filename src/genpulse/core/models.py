@@ -63,9 +63,7 @@ class Suspicion(IntEnum):
 
     NONE = 0
     SUSPECT = 1
-    """It executed code of ours while its worker crashed: it runs alone next time."""
-    ALONE = 2
-    """It runs alone now: a crash is its own."""
+    """It executed code of ours while its worker crashed: it runs alone, in a process of its own, until it ends."""
 
 
 @dataclass(slots=True)
@@ -89,7 +87,7 @@ class Task:
     seed: int
     attempt: int
     crashes: int
-    """Worker crashes while it ran alone."""
+    """Crashes while it ran alone."""
     suspicion: int
     fence: int
     worker_id: str | None

@@ -5,11 +5,11 @@ Each has one contract test suite under `tests/contracts`, run against every impl
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from genpulse.core.models import (
     Absent,
@@ -23,6 +23,8 @@ from genpulse.core.models import (
     Recovery,
     RemoteOutput,
     Snapshot,
+    StoredFile,
+    Task,
     Unsure,
 )
 
@@ -62,6 +64,42 @@ class Backend(Protocol):
 
     async def close(self) -> None:
         """Release connections and child processes."""
+        ...
+
+
+class HandlerCalls(Protocol):
+    """What a handler's context offers, served in the worker; `core.handler_run.HandlerRun` has it."""
+
+    @property
+    def report(self) -> Callable[[Snapshot], None]: ...
+    @property
+    def log(self) -> Callable[[str], Awaitable[None]]: ...
+    async def store(self, content: bytes | Path, name: str) -> StoredFile: ...
+    async def read(self, reference: Any) -> Path: ...
+
+
+class HandlerCrashedError(Exception):
+    """The process that ran a handler alone died before the handler's end: its own crash. The message says how."""
+
+
+class IsolationLostError(Exception):
+    """A handler that ran alone was lost, and its own code can't be blamed for that with certainty."""
+
+
+class Isolation(Protocol):
+    """Runs handlers of suspects, each in a process of its own (invariant 11)."""
+
+    async def run(self, task: Task, work_dir: Path, calls: HandlerCalls) -> Finished:
+        """Run the task's handler to its end. When the call is cancelled, the process has ended before it returns.
+
+        Raises:
+            TaskError: from the handler; a retryable `internal` when no process could be started.
+            HandlerCrashedError, IsolationLostError: it has no end.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End all processes."""
         ...
 
 

@@ -34,7 +34,6 @@ _DAY: Micros = 86_400 * SECOND
 _AHEAD: Micros = 2 * SECOND
 """Delayed tasks are looked for so long before they are due; longer than the pause between two looks."""
 _LATE_S = 0.005
-MAX_CRASHES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +142,7 @@ class Reconciler:
         model = self._registry.model(task.model)
         ran_our_code = model is not None and model.backend is None and task.state == State.RUNNING
         suspect = ran_our_code and task.worker_id in crashed
-        return states.rescue(task.worker_id or "", MAX_CRASHES, suspect=suspect)
+        return states.rescue(task.worker_id or "", suspect=suspect)
 
     # Time -------------------------------------------------------------------------------------------------------
 

@@ -316,9 +316,18 @@ def hand_back(fence: int, delay: Micros = 0) -> Step:
     return _owned(fence, lambda task, now: Change(_requeue(task, now + delay)))
 
 
-def run_alone(fence: int) -> Step:
-    """A suspect starts, and no other code of ours runs beside it in its worker."""
-    return _owned(fence, lambda task, now: Change({"suspicion": Suspicion.ALONE}), State.RUNNING)
+def crashed_alone(fence: int, max_crashes: int, delay: Micros = 0) -> Step:
+    """The process in which a suspect ran alone died: it may try again after `delay`, but only so often."""
+
+    def change(task: Task, now: Micros) -> Change:
+        crashes = task.crashes + 1
+        if crashes < max_crashes:
+            return Change(_requeue(task, now + delay) | {"crashes": crashes})
+        message = f"The process that ran this task alone died {crashes} times."
+        ended = _end(task, State.FAILED, now, error=TaskError("worker_crash_loop", message).as_dict())
+        return Change(ended.sets | {"crashes": crashes})
+
+    return _owned(fence, change, State.RUNNING)
 
 
 def log(fence: int, message: str) -> Step:
@@ -329,30 +338,20 @@ def log(fence: int, message: str) -> Step:
 # Steps of the reconciler -----------------------------------------------------------------------------------------
 
 
-def rescue(worker_id: str, max_crashes: int, *, suspect: bool) -> Step:
+def rescue(worker_id: str, *, suspect: bool) -> Step:
     """Take a task from a dead worker.
 
-    A suspect runs alone next time; only crashes while alone count, and `max_crashes` of them end it (invariant 11).
+    Args:
+        suspect: it may be what crashed the worker, so it runs alone from now on (invariant 11). A crash of a worker
+            counts towards nothing: what ran alone did not run in the worker.
     """
 
     def step(task: Task, now: Micros) -> Change | None:
         if task.worker_id != worker_id or task.state not in ACTIVE:
             return None
-        if not suspect:
-            return Change(_requeue(task, now))
-        crashes = task.crashes + (task.suspicion == Suspicion.ALONE)
-        if crashes >= max_crashes:
-            message = f"Its worker crashed {crashes} times while this task ran alone."
-            return _end(task, State.FAILED, now, error=TaskError("worker_crash_loop", message).as_dict())
-        return Change(_requeue(task, now) | {"crashes": crashes, "suspicion": Suspicion.SUSPECT})
+        return Change(_requeue(task, now) | ({"suspicion": Suspicion.SUSPECT} if suspect else {}))
 
     return step
-
-
-def absolve(task: Task, now: Micros) -> Change | None:
-    """The worker that was declared dead woke up again: it had not crashed."""
-    del now
-    return Change({"crashes": task.crashes - 1}) if task.crashes > 0 and not task.terminal else None
 
 
 def age(task: Task, now: Micros) -> Change | None:

@@ -18,7 +18,7 @@ from genpulse.core import hosts, states
 from genpulse.core.attempt import Attempt, Stop, Tools
 from genpulse.core.cancellation import reraise_cancellation
 from genpulse.core.ids import new_id
-from genpulse.core.models import Micros, Suspicion, Task
+from genpulse.core.models import Micros, Task
 from genpulse.core.ports import Queue, QueueUnavailableError
 from genpulse.core.signals import CANCEL_CHANNEL, POOLS_CHANNEL
 from genpulse.errors import RequestError
@@ -77,6 +77,7 @@ class Worker:
                 await self._ledger.retire_worker(self.id)
         except RequestError:
             _log.warning("the ledger can't be reached; this worker's lease will run out")
+        await self._tools.isolation.close()
         await self._tools.backends.close()
 
     @asynccontextmanager
@@ -126,16 +127,8 @@ class Worker:
                 continue
             _log.error("this worker was declared dead; it drops its tasks and starts anew")
             self._drop_all()
-            await self._absolve()
             self.id = new_id()
             await self._register()
-
-    async def _absolve(self) -> None:
-        """It was suspended, not crashed: take back the blame that its tasks got."""
-        for task_id, attempt in list(self._attempts.items()):
-            if attempt.task.suspicion == Suspicion.ALONE:
-                with contextlib.suppress(RequestError):
-                    await self._ledger.change(task_id, states.absolve)
 
     def _drop_all(self) -> None:
         for attempt in self._attempts.values():

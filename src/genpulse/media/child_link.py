@@ -25,7 +25,7 @@ class Link:
     """The line to the parent. Make one at the start of the process, before anything prints."""
 
     def __init__(self) -> None:
-        _die_with_parent()
+        die_with_parent()
         self._input = os.fdopen(os.dup(0), "rb")
         self._output = os.dup(1)
         nothing = os.open(os.devnull, os.O_RDONLY)
@@ -44,6 +44,15 @@ class Link:
         line = self._input.readline()
         return json.loads(line) if line.endswith(b"\n") else None
 
+    def fileno(self) -> int:
+        """For `select`: once the hello is read, it is readable when the parent is gone."""
+        return self._input.fileno()
+
+    def close(self) -> None:
+        """In a fork of this process: leave the line to it."""
+        self._input.close()
+        os.close(self._output)
+
     def send(self, message: Message) -> None:
         """Tell the parent. Any thread may call it."""
         data = memoryview(json.dumps(message).encode() + b"\n")
@@ -52,7 +61,7 @@ class Link:
                 data = data[os.write(self._output, data) :]
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """On Linux the kernel does it; elsewhere the end of stdin is what ends a child.
 
     It is done here and not between fork and exec of the parent, where no Python code of a process with threads should

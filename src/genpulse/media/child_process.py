@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
 from typing import Any, Generic, TypeVar
@@ -47,7 +47,13 @@ class ChildProcess:
 
     @classmethod
     async def start(
-        cls, module: str, *arguments: str, label: str, hello: Message, variables: Mapping[str, str] | None = None
+        cls,
+        module: str,
+        *arguments: str,
+        label: str,
+        hello: Message,
+        variables: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> ChildProcess:
         """Start `python -m module` and send it `hello`, with the parent's import path added."""
         process = await asyncio.create_subprocess_exec(
@@ -62,6 +68,7 @@ class ChildProcess:
             limit=_MAX_LINE,
             env=_environment() | dict(variables or {}),
             start_new_session=True,
+            pass_fds=tuple(pass_fds),
         )
         child = cls(process, label)
         try:
@@ -148,16 +155,15 @@ class ChildProcess:
     async def _died(self) -> ChildDiedError:
         """How it ended, once it has."""
         await self.stop()
-        status = self._process.returncode or 0
-        if status < 0:
-            name = signal.Signals(-status).name
-            reason = " (out of memory, or killed by hand)" if name == "SIGKILL" else ""
-            how = f"was killed by {name}{reason}"
-        else:
-            how = f"ended unexpectedly with status {status}"
+        how = how_it_ended(self._process.returncode or 0)
         if self._last_words:
-            _log.error("%s (process %d) %s:\n%s", self.label, self.pid, how, "\n".join(self._last_words))
+            _log.error("%s (process %d) %s:\n%s", self.label, self.pid, how, self.last_words)
         return ChildDiedError(how)
+
+    @property
+    def last_words(self) -> str:
+        """The last lines that it and its libraries printed."""
+        return "\n".join(self._last_words)
 
     async def _keep_stderr(self) -> None:
         """What it and its libraries print is kept for the case that it dies; it is shown at debug level."""
@@ -177,6 +183,15 @@ class ChildProcess:
     def _stdout(self) -> asyncio.StreamReader:
         assert self._process.stdout is not None  # noqa: S101 - asked for as a pipe
         return self._process.stdout
+
+
+def how_it_ended(status: int) -> str:
+    """The exit status of a process, in words; a negative one is a signal's number."""
+    if status >= 0:
+        return f"ended unexpectedly with status {status}"
+    name = signal.Signals(-status).name
+    reason = " (out of memory, or killed by hand)" if name == "SIGKILL" else ""
+    return f"was killed by {name}{reason}"
 
 
 def _environment() -> dict[str, str]:
