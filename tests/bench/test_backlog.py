@@ -16,5 +16,6 @@ async def test_copies_are_due_in_order_behind_the_original(database: Database, l
     copies = [task for task in due if task.id != original.id]
     assert [task.id[-3:] for task in copies] == ["005", "006", "007", "008", "009"]
     assert {len(task.id) for task in copies} == {36}
-    assert all(task.params == {"a": 1} for task in copies)
+    rows = [await ledger.get_any(task.id) for task in copies]
+    assert all(row is not None and row.params == {"a": 1} for row in rows)
     assert [event.type for event in await ledger.events("default", copies[0].id)] == ["state"]

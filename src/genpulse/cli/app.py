@@ -103,7 +103,8 @@ def _as_command_error(error: Exception) -> CommandError:
             return error
         case click.UsageError():
             command = error.ctx.command_path if error.ctx else "genpulse"
-            return CommandError(error.format_message(), f"See `{command} --help`.", exit_code=Exit.USAGE, code="usage")
+            message = " ".join(error.format_message().split())  # Click lays lists of choices out with tabs
+            return CommandError(message, f"See `{command} --help`.", exit_code=Exit.USAGE, code="usage")
         case click.ClickException():
             return CommandError(error.format_message(), "See `genpulse --help`.")
         case _:
