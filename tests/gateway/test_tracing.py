@@ -41,7 +41,7 @@ def seen(system: GatewaySystem) -> list[Any]:
                 raise RuntimeError("a bug")
             return {}
 
-    @system.registry.register("plain")
+    @system.registry.register("traced-plain")
     class Plain(BaseHandler):
         def execute(self, task: dict[str, Any]) -> dict[str, Any]:
             found.append(task["traceparent"])
@@ -81,7 +81,7 @@ async def submit(served: Served, task_type: str, headers: dict[str, str], **para
 async def test_handlers_of_both_shapes_get_it(served: Served, seen: list[Any]) -> None:
     async with served.system.working():
         await submit(served, "typed", {"traceparent": TRACEPARENT})
-        await submit(served, "plain", {"traceparent": TRACEPARENT})
+        await submit(served, "traced-plain", {"traceparent": TRACEPARENT})
         await submit(served, "typed", {})
         for wrong in (
             TRACE_ID,
@@ -90,7 +90,7 @@ async def test_handlers_of_both_shapes_get_it(served: Served, seen: list[Any]) -
             f"00-{'0' * 32}-00f067aa0ba902b7-01",
             "x" * 999,
         ):
-            await submit(served, "plain", {"traceparent": wrong.strip() + "x"})
+            await submit(served, "traced-plain", {"traceparent": wrong.strip() + "x"})
     assert seen == [TRACEPARENT, TRACEPARENT, None, *[None] * 5]
 
 
@@ -107,7 +107,7 @@ async def test_log_lines_of_a_task_can_be_found(served: Served, seen: list[Any],
     async with served.system.working() as worker:
         headers = {"traceparent": TRACEPARENT, "X-Request-Id": "r-1"}
         task = await submit(served, "typed", headers, prompt=SECRET)
-        plain = await submit(served, "plain", {"traceparent": OTHER})
+        plain = await submit(served, "traced-plain", {"traceparent": OTHER})
         failed = await submit(served, "typed", {}, prompt=SECRET, fail=True)
 
     def story(task: dict[str, Any]) -> list[tuple[str, str]]:

@@ -18,7 +18,8 @@ from genpulse.store.migrate import migrate
 async def ledgers(database_url: str | None, tmp_path: Path) -> AsyncIterator[list[SqlLedger]]:
     """Each with connections and threads of its own, as in a process of its own."""
     opened = [Database.open(database_url, tmp_path) for _ in range(3)]
-    await asyncio.gather(*(migrate(database) for database in opened))
+    for database in opened:
+        await migrate(database)
     yield [SqlLedger(database) for database in opened]
     for database in opened:
         await database.close()
@@ -69,7 +70,7 @@ async def test_a_zombies_write_is_refused(ledgers: list[SqlLedger]) -> None:
     task = (await first.accept(new())).task
     claimed = await first.change(task.id, states.claim("w1"))
     assert claimed.task is not None
-    await reconciler.change(task.id, states.rescue("w1", 3, suspect=False))
+    await reconciler.change(task.id, states.rescue("w1", suspect=False))
     again = await second.change(task.id, states.claim("w2"))
     assert again.task is not None
     assert not (await first.change(task.id, states.succeed(claimed.task.fence, {"outputs": []}))).done
