@@ -52,7 +52,7 @@ from genpulse.mq import RedisManager, UnsuitableServerError
 from genpulse.settings import Settings
 from genpulse.storage.object_storage import ObjectStorage
 from genpulse.storage.signing import UrlSigner, load_secret
-from genpulse.store.database import Database
+from genpulse.store.database import Database, SqliteDatabase
 from genpulse.store.keys import SqlKeyStore
 from genpulse.store.ledger import SqlLedger
 from genpulse.store.migrate import SchemaTooNewError, migrate
@@ -124,6 +124,13 @@ async def open_parts(settings: Settings, *, owns_data: bool = True) -> AsyncGene
         redis_url = await _redis_url(settings, lock, stack)
 
         database = Database.open(_secret(settings.database_url), settings.data_dir)
+        if isinstance(database, SqliteDatabase) and database.path.parent.resolve() != settings.data_dir.resolve():
+            await database.close()
+            raise StartError(
+                f"DATABASE_URL names an SQLite file outside the data directory {settings.data_dir}, so processes could "
+                "share the database and not the files. Name its folder with --data-dir, or use PostgreSQL and "
+                "GENPULSE_STORAGE_URL for several."
+            )
         metrics = Metrics()
         ledger = SqlLedger(database, metrics)
         stack.push_async_callback(ledger.close)
@@ -158,7 +165,8 @@ async def open_parts(settings: Settings, *, owns_data: bool = True) -> AsyncGene
 
 def _uses_data_dir(settings: Settings) -> bool:
     """Does a gateway keep its queue or its database in the data directory? Then it needs that for itself."""
-    return settings.redis_url is None or settings.database_url is None
+    url = _secret(settings.database_url)
+    return settings.redis_url is None or url is None or url.startswith("sqlite")
 
 
 async def _redis_url(settings: Settings, lock: DataLock | None, stack: AsyncExitStack) -> str:

@@ -108,6 +108,32 @@ def test_a_taken_port_and_what_to_do(stranger: str, tmp_path: Path) -> None:
     assert "--port" in done.stderr.splitlines()[-1]
 
 
+def test_a_database_file_elsewhere_and_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two data directories on one file would share the tasks and not the files of their outputs."""
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/shared/x.db")
+    done = start("start-all", "--port", "0", "--data-dir", str(tmp_path / "own"))
+    assert done.returncode == 1
+    assert "--data-dir" in done.stderr and "PostgreSQL" in done.stderr
+
+
+def test_two_gateways_on_one_database_file(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with a Redis of their own choice: the second is refused, and told why."""
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/x.db")
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    command = [sys.executable, "-m", "genpulse.cli", "start-all", "--port", "0", "--data-dir", str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as first:
+        try:
+            end = time.monotonic() + 20
+            while not (tmp_path / "run.json").exists():
+                assert first.poll() is None and time.monotonic() < end
+                time.sleep(0.05)
+            second = start("start-api", "--port", "0", "--data-dir", str(tmp_path))
+        finally:
+            first.terminate()
+    assert second.returncode == 1
+    assert "data" in second.stderr and "Traceback" not in second.stderr
+
+
 def test_a_worker_alone_needs_something_to_attach_to(tmp_path: Path) -> None:
     done = start("start-worker", "--data-dir", str(tmp_path))
     assert done.returncode == 1

@@ -64,7 +64,8 @@ async def test_a_pool_runs_no_more_than_its_slots(make_system: Any) -> None:
         async with asyncio.timeout(5):
             while len(system.gate.started) < 3:
                 await asyncio.sleep(0.01)
-        assert (await system.ledger.counts())[State.RUNNING] == 3
+        running = [count.tasks for count in await system.ledger.backlog() if count.state == State.RUNNING]
+        assert running == [3]
         system.gate.open.set()
         for task in tasks:
             await system.end(task)
@@ -328,3 +329,40 @@ async def test_a_handler_that_is_cancelled_from_inside_fails(system: System) -> 
     async with system.working():
         ended = await system.end(await system.submit("undone"))
     assert ended.error is not None and ended.error["code"] == "internal"
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()], ids=["exit", "interrupt"])
+async def test_a_handler_cannot_end_the_worker(system: System, error: BaseException) -> None:
+    @system.registry.register("leave")
+    class Leave(BaseHandler):
+        async def execute(self, task: dict[str, Any]) -> dict[str, Any]:
+            raise error
+
+    @system.registry.register("leave-thread")
+    class LeaveThread(BaseHandler):
+        def execute(self, task: dict[str, Any]) -> dict[str, Any]:
+            raise error
+
+    async with system.working():
+        for task_type in ("leave", "leave-thread"):
+            ended = await system.end(await system.submit(task_type))
+            assert ended.error is not None and ended.error["code"] == "internal"
+        assert (await system.end(await system.submit("shout"))).state == State.SUCCEEDED
+
+
+KEPT_BY_ONE_ONLY = [{"a": "\x00"}, {"\x00": 1}, {"a": ["\ud800"]}, {"a": float("nan")}, {"a": (1, float("inf"))}]
+
+
+async def test_an_answer_that_the_databases_would_not_keep_alike_fails(system: System) -> None:
+    answers = iter([*KEPT_BY_ONE_ONLY, {"fine": [1, 0.5, "é😀", None, {"n": 2**63}]}])
+
+    @system.registry.register("answer")
+    class Answer(BaseHandler):
+        async def execute(self, task: dict[str, Any]) -> dict[str, Any]:
+            return next(answers)
+
+    async with system.working():
+        for answer in KEPT_BY_ONE_ONLY:
+            ended = await system.end(await system.submit("answer"))
+            assert ended.error is not None and ended.error["code"] == "internal", answer
+        assert (await system.end(await system.submit("answer"))).state == State.SUCCEEDED

@@ -114,8 +114,6 @@ class Dying(BaseHandler):
         match task["params"]["how"]:
             case "exit":
                 os._exit(70)
-            case "sys-exit":
-                sys.exit(3)
             case "segfault":
                 ctypes.string_at(0)
             case "kill":

@@ -18,8 +18,7 @@ from genpulse.store.migrate import migrate
 async def ledgers(database_url: str | None, tmp_path: Path) -> AsyncIterator[list[SqlLedger]]:
     """Each with connections and threads of its own, as in a process of its own."""
     opened = [Database.open(database_url, tmp_path) for _ in range(3)]
-    for database in opened:
-        await migrate(database)
+    await asyncio.gather(*(migrate(database) for database in opened))
     yield [SqlLedger(database) for database in opened]
     for database in opened:
         await database.close()

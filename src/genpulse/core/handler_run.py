@@ -12,8 +12,9 @@ from genpulse.core.ids import new_id
 from genpulse.core.models import Finished, Job, Json, Snapshot, StoredFile, Task
 from genpulse.core.ports import Isolation
 from genpulse.core.registry import Handler
+from genpulse.core.strict_json import check_storable
 from genpulse.core.view import output_of
-from genpulse.errors import GenPulseError, TaskError
+from genpulse.errors import GenPulseError, RequestError, TaskError
 
 
 class HandlerContext:
@@ -46,13 +47,24 @@ class Files(Protocol):
     async def read(self, tenant: str, reference: Any, folder: Path) -> Path: ...
 
 
+class LeaveError(Exception):
+    """A handler tried to end its process. (asyncio ends the loop for a SystemExit that reaches one of its tasks.)"""
+
+
 async def in_thread(call: Callable[..., Any], *arguments: Any) -> Any:
     """Run blocking code.
 
     A thread can't be stopped: who cancels this waits for its end, so that no task is told to be stopped, or given to
     another worker, while its code still runs. A second cancel gives the thread up.
     """
-    running = asyncio.ensure_future(asyncio.to_thread(call, *arguments))
+
+    def run() -> Any:
+        try:
+            return call(*arguments)
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise LeaveError from error
+
+    running = asyncio.ensure_future(asyncio.to_thread(run))
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
@@ -87,13 +99,26 @@ class HandlerRun:
         """
         arguments = self._typed() if handler.Params is not None else self._plain(handler)
         execute: Any = getattr(handler, "execute")  # noqa: B009 - not part of the Handler protocol: models may run instead
-        if inspect.iscoroutinefunction(execute):
-            answer = await execute(*arguments)
-        else:  # blocking code never runs on the loop
-            answer = await in_thread(execute, *arguments)
-        if answer is not None and not isinstance(answer, dict):
-            raise TaskError("internal", f"The handler of {self.task.task_type} must return a dict or None.")
+        try:
+            if inspect.iscoroutinefunction(execute):
+                answer = await execute(*arguments)
+            else:  # blocking code never runs on the loop
+                answer = await in_thread(execute, *arguments)
+        except (SystemExit, KeyboardInterrupt, LeaveError) as error:
+            raise TaskError("internal", f"The handler of {self.task.task_type} tried to end its process.") from error
+        if answer is not None:
+            self._check(answer)
         return Finished(data=cast("Json | None", answer), warnings=tuple(self.warnings)), self._stored
+
+    def _check(self, answer: object) -> None:
+        if not isinstance(answer, dict):
+            raise TaskError("internal", f"The handler of {self.task.task_type} must return a dict or None.")
+        try:
+            check_storable(cast("Json", answer))
+        except RequestError as error:
+            raise TaskError("internal", f"What the handler returned can't be kept: {error.message}.") from None
+        except TypeError:
+            raise TaskError("internal", "What the handler returned is no JSON.") from None
 
     async def execute_alone(self, isolation: Isolation) -> tuple[Finished, list[StoredFile]]:
         """The same in a process of its own.

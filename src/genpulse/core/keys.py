@@ -77,7 +77,7 @@ class KeyService:
         Raises:
             ValueError: the tenant's name is not a short lower-case word.
         """
-        if not _TENANT.match(tenant):
+        if not _TENANT.fullmatch(tenant):
             raise ValueError("a tenant is 1 to 64 of a-z, 0-9, - and _, starting with a letter or digit")
         key_id = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
         secret = "".join(secrets.choice(_ALPHABET) for _ in range(43))
@@ -87,7 +87,7 @@ class KeyService:
 
     async def authenticate(self, text: str) -> Identity | None:
         """Who holds this key; None when it is malformed, unknown or revoked."""
-        match = _KEY.match(text)
+        match = _KEY.fullmatch(text)
         if match is None:
             return None
         row = await self._lookup(match[1])

@@ -82,12 +82,8 @@ class Ledger(Protocol):
         """1 = next of the tenant's own waiting tasks in its pool; None beyond `cap` or when not waiting."""
         ...
 
-    async def counts(self) -> Mapping[str, int]:
-        """Tasks by non-terminal state. Slow with a large backlog: cache it."""
-        ...
-
     async def backlog(self) -> list[PoolCount]:
-        """Tasks by pool and non-terminal state. As slow as `counts`."""
+        """Tasks by pool and non-terminal state. Slow with a large backlog: cache it."""
         ...
 
     async def queued_of(self, tenant: str, cap: int) -> int:

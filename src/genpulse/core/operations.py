@@ -140,12 +140,11 @@ class Operations:
             # something else: the request is at odds with the task's state, which is what 409 adds to this code.
             message = f"The task is {task.status}; only one that is still waiting has a place to change."
             raise RequestError("invalid_request", message, status=409)
-        try:
+        # Without the queue workers claim by rank from the ledger, and the reconciler moves the hint afterwards.
+        with contextlib.suppress(QueueUnavailableError):
             if task.available_at <= await self._ledger.now():
                 await self._queue.push_task(task)  # its first hint may be on its way: then that one comes too late
             await self._queue.requeue(task)
-        except QueueUnavailableError:
-            pass  # workers claim by rank from the ledger meanwhile, and the reconciler moves the hint afterwards
         return task
 
 

@@ -50,7 +50,6 @@ class Signals:
         self._view = view
         self._hints: dict[str, Hint] = {}
         self._notices: deque[Task] = deque(maxlen=_BUFFER)
-        self._pending = asyncio.Event()
         self._sender: asyncio.Task[None] | None = None
 
     def changed(self, task: Task) -> None:
@@ -73,7 +72,6 @@ class Signals:
         self._hints.pop(task.id, None)
 
     def _wake(self) -> None:
-        self._pending.set()
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send_all(), name="signals", context=Context())  # for all
 

@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias, cast
 
+import orjson
+
 from genpulse.core.models import Json
 from genpulse.errors import InvalidFieldError, RequestError
 
@@ -137,6 +139,28 @@ def _check(root: Json, *, check_text: bool) -> None:
                     _check_text(value, (path, key), "it")
             else:
                 _check_scalar(value, (path, key))
+
+
+def check_storable(root: Json) -> None:
+    """Refuse in an answer of our own side what the databases and JSON don't keep alike: NUL, half pairs, NaN, infinity.
+
+    Raises:
+        RequestError: it names the field.
+        TypeError: it is no JSON.
+    """
+    orjson.dumps(root)  # refuses other types, and an answer that contains itself
+    waiting: list[tuple[Any, Path]] = [(root, None)]
+    while waiting:
+        container, path = waiting.pop()
+        for key, value in _entries(container):
+            if isinstance(key, str):
+                _check_text(key, path, "the name of a field in it")
+            if isinstance(value, dict | list | tuple):
+                waiting.append((cast("Any", value), (path, key)))
+            elif isinstance(value, str):
+                _check_text(value, (path, key), "it")
+            elif isinstance(value, float) and not math.isfinite(value):
+                raise InvalidFieldError(_name((path, key)), "must be a finite number")
 
 
 def _entries(container: Any) -> Iterable[tuple[str | int, Any]]:

@@ -40,11 +40,26 @@ _PRAGMAS = (
     "cache_size=-32000",
     "journal_size_limit=67108864",
 )
+_LOCKED_S = 10.0
 _POSTGRES_DISK_FULL = "53100"
 
 
 def _to_json(value: Any) -> str:
     return orjson.dumps(value).decode()
+
+
+def _set(cursor: sqlite3.Cursor, pragma: str) -> None:
+    """Set a pragma. The switch to WAL doesn't wait for another process that is just switching: try it again."""
+    end = time.monotonic() + _LOCKED_S
+    while True:
+        try:
+            cursor.execute(f"PRAGMA {pragma}")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 class Database(ABC):
@@ -115,7 +130,7 @@ class SqliteDatabase(Database):
             dbapi.isolation_level = None  # we emit BEGIN ourselves
             cursor = dbapi.cursor()
             for pragma in (*_PRAGMAS, *pragmas):
-                cursor.execute(f"PRAGMA {pragma}")
+                _set(cursor, pragma)
             cursor.close()
 
         def start(conn: Connection) -> None:

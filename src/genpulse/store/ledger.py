@@ -99,9 +99,6 @@ class SqlLedger:
         now = self.database.now
         return await self.database.read(lambda conn: queries.position(conn, now(conn), task, cap))
 
-    async def counts(self) -> Mapping[str, int]:
-        return await self.database.read(queries.counts)
-
     async def backlog(self) -> list[PoolCount]:
         now = self.database.now
         return await self.database.read(lambda conn: queries.backlog(conn, now(conn)))

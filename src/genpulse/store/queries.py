@@ -105,22 +105,13 @@ def position(conn: Connection, now: Micros, task: Task, cap: int) -> int | None:
     return None if count >= cap else count + 1
 
 
-def counts(conn: Connection) -> dict[str, int]:
-    """Tasks by non-terminal state, through the partial indexes."""
-    queued = conn.execute(select(func.count()).select_from(schema.tasks).where(_is_queued)).scalar_one()
-    active = conn.execute(
-        select(_t.state, func.count()).where(_t.worker_id.is_not(None), _t.state.in_(ACTIVE)).group_by(_t.state)
-    )
-    return {State.QUEUED: queued, **{row[0]: row[1] for row in active}}
-
-
 def least_rank(pool: str, besides: str) -> Select[Any]:
     # The first of an index, not a minimum: it costs the same however many wait.
     return select(_t.rank).where(_is_queued, _t.pool == pool, _t.id != besides).order_by(_t.rank).limit(1)
 
 
 def backlog(conn: Connection, now: Micros) -> list[PoolCount]:
-    """Tasks by pool and non-terminal state, through the same indexes as `counts`."""
+    """Tasks by pool and non-terminal state, through the partial indexes."""
     queued = select(_t.pool, func.count(), func.min(_t.available_at)).where(_is_queued).group_by(_t.pool)
     active = (
         select(_t.pool, _t.state, func.count())
