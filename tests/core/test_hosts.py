@@ -23,6 +23,15 @@ def test_a_process_that_ended_is_gone() -> None:
     assert hosts.crashed(other)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_process_that_ended_is_gone_before_its_parent_asks() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays a zombie
+        other = hosts.identify() | {"pid": process.pid}
+        assert hosts.surely_gone(other)
+        assert hosts.crashed(other)
+
+
 def test_a_machine_that_was_started_again_has_no_old_processes_and_no_crash() -> None:
     other = hosts.identify() | {"boot": "earlier"}
     assert hosts.surely_gone(other)

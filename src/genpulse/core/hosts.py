@@ -51,9 +51,21 @@ def _sees(here: Json, worker: Json) -> bool:
 
 def _is_alive(worker: Json) -> bool:
     try:
-        os.kill(int(worker["pid"]), 0)
+        pid = int(worker["pid"])
+        os.kill(pid, 0)
+        if _is_zombie(pid):
+            return False
     except (ProcessLookupError, KeyError, ValueError, OverflowError):
         return False
     except PermissionError:
         pass
     return True  # it works, or it was stopped, or the machine was suspended
+
+
+def _is_zombie(pid: int) -> bool:
+    """Has it ended, and only its parent hasn't asked for it yet? Nobody may ever, in a container say."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:  # no /proc here, or it is gone by now
+        return False
+    return stat.rpartition(")")[2].split()[0] == "Z"
